@@ -1,0 +1,173 @@
+use agora_proto::event::v1 as proto;
+use bytes::Bytes;
+use prost::Message as _;
+use uuid::Uuid;
+
+pub use proto::event::Kind;
+
+use crate::{EventId, PostId, RequestId, Sequence, Site, Source, Time};
+
+/// An immutable fact, owned by one source: `agora.event.v1.Event` with its
+/// envelope parsed. Text that people wrote stands in [`proto::Content`] only.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// UUIDv7.
+    pub id: EventId,
+    /// Who owns it.
+    pub source: Source,
+    /// Its number in the source's journal.
+    pub sequence: Sequence,
+    /// When the source decided it.
+    pub time: Time,
+    /// Who caused it: a principal's id, or `policy`.
+    pub actor: String,
+    /// The request behind it, if one made it.
+    pub request: Option<RequestMark>,
+    /// The site that it belongs to.
+    pub site: Site,
+    /// The post that it belongs to.
+    pub post_id: Option<PostId>,
+    /// The post or comment that it happened to; none for a site's policy.
+    pub aggregate: Option<Uuid>,
+    /// W3C trace context of the call that caused it; may be empty.
+    pub traceparent: String,
+    /// What happened.
+    pub kind: Kind,
+}
+
+/// What an event remembers of its request, so that a retry is known as one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestMark {
+    /// What the caller chose.
+    pub id: RequestId,
+    /// Keyed BLAKE3 of the request.
+    pub hash: [u8; 32],
+}
+
+/// Why bytes are no event that this program can apply.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// Not an `agora.event.v1.Event`, or a field of the envelope is invalid.
+    #[error("malformed event: {0}")]
+    Malformed(String),
+    /// The envelope is valid, the type is none that this program knows: a newer one
+    /// wrote it.
+    #[error("unknown event type")]
+    UnknownType {
+        /// What it happened to, so that later events can wait behind it.
+        aggregate: Option<Uuid>,
+    },
+}
+
+impl Event {
+    /// The bytes that the journal and the stream hold.
+    pub fn encode(&self) -> Bytes {
+        let message = proto::Event {
+            id: self.id.to_bytes(),
+            source: proto::Source::from(self.source).into(),
+            sequence: self.sequence.0,
+            time: Some(self.time.into()),
+            actor: self.actor.clone(),
+            request: self.request.map(|request| proto::Request {
+                id: request.id.to_bytes(),
+                hash: Bytes::copy_from_slice(&request.hash),
+            }),
+            site: self.site.as_str().to_owned(),
+            post_id: self.post_id.map(PostId::to_bytes).unwrap_or_default(),
+            aggregate_id: self
+                .aggregate
+                .map(|id| Bytes::copy_from_slice(id.as_bytes()))
+                .unwrap_or_default(),
+            traceparent: self.traceparent.clone(),
+            kind: Some(self.kind.clone()),
+        };
+        message.encode_to_vec().into()
+    }
+
+    /// Parses the bytes of an event; its byte fields stay slices of them.
+    ///
+    /// # Errors
+    /// [`DecodeError`], if this program cannot apply it.
+    pub fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
+        let malformed = |field: &str| DecodeError::Malformed(format!("invalid {field}"));
+
+        let message = proto::Event::decode(bytes)
+            .map_err(|error| DecodeError::Malformed(error.to_string()))?;
+        let source = proto::Source::try_from(message.source)
+            .ok()
+            .and_then(|source| Source::try_from(source).ok())
+            .ok_or_else(|| malformed("source"))?;
+        let aggregate = match message.aggregate_id.as_ref() {
+            [] => None,
+            id => Some(Uuid::from_slice(id).map_err(|_| malformed("aggregate_id"))?),
+        };
+        let request = match message.request {
+            None => None,
+            Some(request) => Some(RequestMark {
+                id: RequestId::from_slice(&request.id).map_err(|_| malformed("request.id"))?,
+                hash: request
+                    .hash
+                    .as_ref()
+                    .try_into()
+                    .map_err(|_| malformed("request.hash"))?,
+            }),
+        };
+        let post_id = match message.post_id.as_ref() {
+            [] => None,
+            id => Some(PostId::from_slice(id).map_err(|_| malformed("post_id"))?),
+        };
+        let time = message.time.as_ref().ok_or_else(|| malformed("time"))?;
+
+        Ok(Self {
+            id: EventId::from_slice(&message.id).map_err(|_| malformed("id"))?,
+            source,
+            sequence: Sequence(message.sequence),
+            time: Time::try_from(time).map_err(|_| malformed("time"))?,
+            actor: message.actor,
+            request,
+            site: message.site.parse().map_err(|_| malformed("site"))?,
+            post_id,
+            aggregate,
+            traceparent: message.traceparent,
+            kind: message.kind.ok_or(DecodeError::UnknownType { aggregate })?,
+        })
+    }
+
+    /// The last token of its subject, such as `created`.
+    pub const fn subject_token(&self) -> &'static str {
+        match self.kind {
+            Kind::PostCreated(_) | Kind::CommentCreated(_) => "created",
+            Kind::PostUpdated(_) | Kind::CommentUpdated(_) => "updated",
+            Kind::PostDeleted(_) | Kind::CommentDeleted(_) => "deleted",
+            Kind::PostClosed(_) => "closed",
+            Kind::PostReopened(_) => "reopened",
+            Kind::PolicySet(_) => "policy_set",
+            Kind::RevisionDecided(_) => "decided",
+        }
+    }
+}
+
+/// The name of an event type, as in the proto's `kind`.
+pub const fn kind_name(kind: &Kind) -> &'static str {
+    match kind {
+        Kind::PostCreated(_) => "post_created",
+        Kind::PostUpdated(_) => "post_updated",
+        Kind::PostDeleted(_) => "post_deleted",
+        Kind::PostClosed(_) => "post_closed",
+        Kind::PostReopened(_) => "post_reopened",
+        Kind::CommentCreated(_) => "comment_created",
+        Kind::CommentUpdated(_) => "comment_updated",
+        Kind::CommentDeleted(_) => "comment_deleted",
+        Kind::PolicySet(_) => "policy_set",
+        Kind::RevisionDecided(_) => "revision_decided",
+    }
+}
+
+/// Plain text as the content of an event.
+pub fn plain(text: &str) -> proto::Content {
+    proto::Content {
+        data: Bytes::copy_from_slice(text.as_bytes()),
+        key_id: String::new(),
+        nonce: Bytes::new(),
+    }
+}
