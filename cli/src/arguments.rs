@@ -1,0 +1,212 @@
+//! The command line: what all commands share.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use chassis::auth;
+
+use crate::command::{
+    comment, decide, events, feed, import, policy, post, queue, serve, thread, token, up, verify,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  agora up                                      everything in one process
+  agora import youtube-csv comments/*.csv       a post per file, with its comments
+  agora feed                                    the posts of a site
+  agora thread show POST                        a post and its tree of comments
+  agora queue                                   what waits for a moderator
+  agora decide approve COMMENT                  and it is visible
+  agora verify                                  is everything equal everywhere?
+
+The client commands talk to the `agora up` of the data folder and take a token from
+its key by themselves; --server and --token name another server.";
+
+/// A self-hosted discussion backend: posts, threaded comments, moderation and a fast
+/// read side.
+#[derive(Debug, Parser)]
+#[command(name = "agora", version, after_help = EXAMPLES)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub options: Options,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What can be given before and after every command.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Options {
+    /// The data folder of `agora up` [default: agora in the user's data folder]
+    #[arg(long, value_name = "DIR", global = true, env = "AGORA_DATA")]
+    pub data: Option<PathBuf>,
+
+    /// Print JSON, one resource a line
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// The server's address [default: that of the running `agora up`]
+    #[arg(long, value_name = "URL", global = true, env = "AGORA_SERVER", help_heading = CLIENT)]
+    pub server: Option<String>,
+
+    /// A bearer token [default: made with the key of the local `agora up`]
+    #[arg(
+        long,
+        global = true,
+        env = "AGORA_TOKEN",
+        hide_env_values = true,
+        help_heading = CLIENT
+    )]
+    pub token: Option<String>,
+
+    /// The site [default: main]
+    #[arg(long, global = true, env = "AGORA_SITE", help_heading = CLIENT)]
+    pub site: Option<String>,
+
+    /// Who you are: the id in the token that is made [default: your user name]
+    #[arg(long, global = true, env = "AGORA_USER", help_heading = CLIENT)]
+    pub user: Option<String>,
+
+    /// Your roles in the token that is made, separated by commas [default: what the
+    /// command needs]
+    #[arg(long, value_enum, global = true, value_delimiter = ',', help_heading = CLIENT)]
+    pub role: Vec<Role>,
+}
+
+const CLIENT: &str = "Client options";
+
+impl Options {
+    /// The site that a command is about.
+    pub fn site(&self) -> &str {
+        self.site.as_deref().unwrap_or("main")
+    }
+}
+
+/// What a principal is on a site, as tokens say it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Role {
+    Reader,
+    Author,
+    Moderator,
+    Admin,
+    Operator,
+    Service,
+}
+
+impl From<Role> for auth::Role {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Reader => Self::Reader,
+            Role::Author => Self::Author,
+            Role::Moderator => Self::Moderator,
+            Role::Admin => Self::Admin,
+            Role::Operator => Self::Operator,
+            Role::Service => Self::Service,
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run everything in one process, with a NATS server of its own
+    Up(up::Arguments),
+    /// Run one service
+    Serve(serve::Arguments),
+    /// Print an access token
+    Token(token::Arguments),
+    /// Create, read and change posts
+    #[command(subcommand)]
+    Post(post::Command),
+    /// Create, read and change comments
+    #[command(subcommand)]
+    Comment(comment::Command),
+    /// Read a post and its tree of comments
+    #[command(subcommand)]
+    Thread(thread::Command),
+    /// List a site's posts with their comment counts and last activity
+    Feed(feed::Arguments),
+    /// See what waits for a moderator
+    Queue(queue::Arguments),
+    /// Approve or reject one revision of a comment
+    #[command(subcommand)]
+    Decide(decide::Command),
+    /// Show or set a site's moderation policy
+    #[command(subcommand)]
+    Policy(policy::Command),
+    /// Follow the events on the bus
+    #[command(subcommand)]
+    Events(events::Command),
+    /// Import discussions from elsewhere
+    #[command(subcommand)]
+    Import(import::Command),
+    /// Check that journals, streams and the view are equal
+    Verify(verify::Arguments),
+}
+
+/// Where a list goes on, and what it must include.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Page {
+    /// How many on a page
+    #[arg(long, value_name = "N")]
+    pub page_size: Option<i32>,
+    /// Go on where an earlier page ended
+    #[arg(long, value_name = "TOKEN")]
+    pub page_token: Option<String>,
+    /// All pages
+    #[arg(long)]
+    pub all: bool,
+    #[command(flatten)]
+    pub position: Position,
+}
+
+/// What an answer must include.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Position {
+    /// Include what an earlier answer returned as its position
+    #[arg(long, value_name = "POSITION")]
+    pub position: Option<String>,
+}
+
+impl Position {
+    /// As requests carry it.
+    pub fn text(&self) -> String {
+        self.position.clone().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn options_stand_before_and_after_the_command() {
+        let parsed = [
+            ["agora", "--site", "blog", "--json", "feed"],
+            ["agora", "feed", "--json", "--site", "blog"],
+        ];
+        for arguments in parsed {
+            let arguments = Arguments::try_parse_from(arguments).unwrap();
+            assert_eq!(arguments.options.site(), "blog");
+            assert!(arguments.options.json);
+        }
+    }
+
+    #[test]
+    fn roles_are_separated_by_commas() {
+        let line = ["agora", "feed", "--role", "author,moderator"];
+        let arguments = Arguments::try_parse_from(line).unwrap();
+        assert_eq!(arguments.options.role, [Role::Author, Role::Moderator]);
+    }
+
+    #[test]
+    fn a_rejection_needs_a_reason() {
+        let line = ["agora", "decide", "reject", "0198c0de-0000-7000-8000-000000000000"];
+        assert_eq!(Arguments::try_parse_from(line).unwrap_err().exit_code(), 2);
+    }
+}

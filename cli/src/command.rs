@@ -1,0 +1,63 @@
+//! One file per command.
+
+pub mod comment;
+pub mod decide;
+pub mod events;
+pub mod feed;
+pub mod import;
+pub mod policy;
+pub mod post;
+pub mod queue;
+pub mod serve;
+pub mod thread;
+pub mod token;
+pub mod up;
+pub mod verify;
+
+use std::process::ExitCode;
+
+use crate::{
+    arguments::{Arguments, Command},
+    error::Error,
+    output,
+};
+
+/// Runs the command that was given.
+pub async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
+    let options = &arguments.options;
+    match arguments.command {
+        Command::Up(arguments) => up::run(options, arguments).await?,
+        Command::Serve(arguments) => return serve::run(arguments).await,
+        Command::Token(arguments) => token::run(options, arguments)?,
+        Command::Post(command) => post::run(options, command).await?,
+        Command::Comment(command) => comment::run(options, command).await?,
+        Command::Thread(command) => thread::run(options, command).await?,
+        Command::Feed(arguments) => feed::run(options, arguments).await?,
+        Command::Queue(arguments) => queue::run(options, arguments).await?,
+        Command::Decide(command) => decide::run(options, command).await?,
+        Command::Policy(command) => policy::run(options, command).await?,
+        Command::Events(command) => events::run(options, command).await?,
+        Command::Import(command) => return import::run(options, command).await,
+        Command::Verify(arguments) => return verify::run(options, arguments).await,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A text that was given, or standard input where that is `-`.
+fn input(text: String) -> Result<String, Error> {
+    if text != "-" {
+        return Ok(text);
+    }
+    let read = std::io::read_to_string(std::io::stdin());
+    let mut text = read.map_err(Error::failed("cannot read standard input as UTF-8"))?;
+    // The end of the last line belongs to the pipe, not to the text.
+    if text.ends_with('\n') {
+        text.pop();
+    }
+    Ok(text)
+}
+
+/// Says how a list goes on.
+fn more(command: &str, page_token: &str) {
+    output::remark(format!("… more: {command} --page-token {page_token}, or all with --all"));
+}

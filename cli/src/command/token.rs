@@ -1,0 +1,81 @@
+//! `agora token`: print an access token.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{CommandFactory as _, error::ErrorKind};
+
+use crate::{
+    arguments::{self, Options},
+    duration,
+    error::Error,
+    folder::Folder,
+    output,
+    token::{self, Issuer},
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  agora token --user ann --role author
+  agora token --user bob --name 'Bob B.' --site blog --role moderator,author
+  agora token --user root --site '*' --role operator --lifetime 30d --key key.pem
+
+  grpcurl -plaintext -H \"authorization: Bearer $(agora token --user ann --role author)\" \\
+    -d '{\"site\": \"main\", \"title\": \"Hello\"}' \\
+    localhost:7400 agora.post.v1.PostService/CreatePost";
+
+/// What `agora token` takes besides --user, --site and --role.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// The name that people see [default: the user's id]
+    #[arg(long)]
+    name: Option<String>,
+    /// How long the token is valid, such as 30m, 24h or 7d
+    #[arg(long, value_parser = duration::parse, default_value = "24h")]
+    lifetime: Duration,
+    /// The private key, in PEM [default: key.pem in the data folder]
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// What servers expect as issuer [default: that of the running `agora up`, or agora]
+    #[arg(long)]
+    issuer: Option<String>,
+    /// What servers expect as audience [default: as for the issuer]
+    #[arg(long)]
+    audience: Option<String>,
+}
+
+pub fn run(options: &Options, arguments: Arguments) -> Result<(), Error> {
+    let Some(user) = &options.user else { missing("--user <USER>") };
+    if options.role.is_empty() {
+        missing("--role <ROLE>");
+    }
+    let run = Folder::find(options.data.as_deref()).ok().and_then(|folder| folder.run());
+    let key = match arguments.key {
+        Some(key) => key,
+        None => Folder::find(options.data.as_deref())?.file("key.pem"),
+    };
+    let issuer = arguments.issuer.or_else(|| run.as_ref().map(|run| run.issuer.clone()));
+    let audience = arguments.audience.or_else(|| run.as_ref().map(|run| run.audience.clone()));
+    let usual = chassis::config::Auth::default();
+    let issuer = Issuer {
+        key: &key,
+        issuer: &issuer.unwrap_or(usual.issuer),
+        audience: &audience.unwrap_or(usual.audience),
+    };
+    let name = arguments.name.as_deref().unwrap_or(user);
+    let site = options.site();
+    output::print(token::make(&issuer, user, name, site, &options.role, arguments.lifetime)?)
+}
+
+/// Ends with the usage error of an option that other commands can do without.
+fn missing(option: &str) -> ! {
+    let mut command = arguments::Arguments::command();
+    command.build();
+    let command = command.find_subcommand_mut("token").expect("it is one of the commands");
+    command
+        .error(
+            ErrorKind::MissingRequiredArgument,
+            format!("the following required arguments were not provided:\n  {option}"),
+        )
+        .exit()
+}

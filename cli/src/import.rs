@@ -1,0 +1,7 @@
+//! Discussions from elsewhere: what an export holds becomes posts and comments.
+
+pub mod clean;
+pub mod load;
+pub mod progress;
+pub mod report;
+pub mod rows;

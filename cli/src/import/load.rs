@@ -1,0 +1,300 @@
+//! Loads one file: a post and, under it, a comment per row.
+//!
+//! Every write has a request id that follows from the site, the file's name and the
+//! row: however often a file is loaded, and wherever that was broken off, each row has
+//! one effect.
+
+use std::{collections::HashSet, path::Path, pin::pin};
+
+use agora_proto::{
+    comment::v1::{Attribution, CreateCommentRequest, ListCommentsRequest},
+    post::v1::{
+        CreatePostRequest, GetPostRequest, Post, PostState, get_post_request,
+    },
+};
+use futures::{StreamExt as _, stream};
+use prost_types::Timestamp;
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status};
+use uuid::Uuid;
+
+use super::{
+    clean,
+    progress::Progress,
+    report::{Report, Skipped},
+    rows::{Comment, Row, Rows},
+};
+use crate::{
+    client::{Client, Patience, retry},
+    error::{self, Error},
+};
+
+/// How many comments are on their way at the same time.
+const IN_FLIGHT: usize = 64;
+/// How many characters a post's title has at most.
+const MAX_TITLE: usize = 300;
+/// How many ids of comments are asked for at once.
+const PAGE_SIZE: i32 = 500;
+
+/// A file to load, whose header was found to be right.
+pub struct Source<'a> {
+    pub path: &'a Path,
+    /// Its name without folders and ending.
+    pub stem: String,
+    pub rows: u64,
+    /// Rows of a later time have no time.
+    pub now: Timestamp,
+}
+
+impl<'a> Source<'a> {
+    /// Reads a file once, to know how many rows it has.
+    pub fn open(path: &'a Path, now: Timestamp) -> Result<Self, Error> {
+        let rows = Rows::open(path, now)?.count() as u64;
+        let stem = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        Ok(Self { path, stem, rows, now })
+    }
+
+    fn external_key(&self) -> String {
+        format!("youtube-csv:{}", self.stem)
+    }
+
+    fn title(&self) -> String {
+        clean::name(&self.stem).chars().take(MAX_TITLE).collect()
+    }
+}
+
+/// What became of a row.
+enum Outcome {
+    Written { comment_id: String, has_date: bool },
+    Skipped(String),
+    Failed(Error),
+}
+
+/// Loads a file until its end or until `stop`. The report says how far it came, also
+/// where it failed.
+pub async fn load(
+    client: &Client,
+    source: &Source<'_>,
+    stop: &CancellationToken,
+) -> (Report, Result<(), Error>) {
+    let mut report = Report { file: source.path.display().to_string(), ..Report::default() };
+    let done = load_into(client, source, stop, &mut report).await;
+    report.stopped = report.rows < source.rows;
+    report.skipped.sort_by_key(|skipped| skipped.row);
+    (report, done)
+}
+
+async fn load_into(
+    client: &Client,
+    source: &Source<'_>,
+    stop: &CancellationToken,
+    report: &mut Report,
+) -> Result<(), Error> {
+    let post = post(client, source).await?;
+    report.post_id = post.post_id.clone();
+    let post_id = Uuid::try_parse(&post.post_id)
+        .map_err(Error::failed("the server named the post by another id than a UUID"))?;
+    let there = comment_ids(client, &post.post_id).await?;
+
+    let rows = Rows::open(source.path, source.now)?;
+    let mut progress = Progress::start(&source.stem, source.rows);
+    let outcomes = stream::iter(rows)
+        .take_until(stop.cancelled())
+        .map(|row| write(client, post_id, row))
+        .buffer_unordered(IN_FLIGHT);
+    let mut outcomes = pin!(outcomes);
+    let mut failed = Ok(());
+    while let Some((row, outcome)) = outcomes.next().await {
+        progress.step();
+        report.rows += 1;
+        match outcome {
+            Outcome::Written { comment_id, has_date } => {
+                let new = !there.contains(&comment_id);
+                report.imported += u64::from(new);
+                report.already_there += u64::from(!new);
+                report.without_date += u64::from(new && !has_date);
+            }
+            Outcome::Skipped(reason) => report.skipped.push(Skipped { row, reason }),
+            Outcome::Failed(error) => {
+                report.rows -= 1;
+                failed = Err(error);
+                break;
+            }
+        }
+    }
+    progress.finish();
+    failed
+}
+
+/// The post of a file: the one that is there, else a new one.
+async fn post(client: &Client, source: &Source<'_>) -> Result<Post, Error> {
+    let request = GetPostRequest {
+        site: client.site(),
+        key: Some(get_post_request::Key::ExternalKey(source.external_key())),
+        position: String::new(),
+    };
+    let found = retry(Patience::Import, || {
+        let mut posts = client.posts();
+        let request = request.clone();
+        async move { posts.get_post(request).await }
+    })
+    .await;
+    let post = match found {
+        Ok(answer) => answer.into_inner().post.unwrap_or_default(),
+        Err(status) if status.code() == Code::NotFound => create_post(client, source).await?,
+        Err(status) => return Err(status.into()),
+    };
+    if post.state() == PostState::Closed {
+        return Err(Error::plain(format!(
+            "post {} of {} is closed for comments: agora post reopen {}",
+            post.post_id,
+            source.path.display(),
+            post.post_id
+        )));
+    }
+    Ok(post)
+}
+
+async fn create_post(client: &Client, source: &Source<'_>) -> Result<Post, Error> {
+    // An earlier post of this file may have been deleted; its request id tells that one.
+    let mut origin = Uuid::new_v5(&Uuid::NAMESPACE_URL, client.site().as_bytes());
+    loop {
+        let request_id = Uuid::new_v5(&origin, source.external_key().as_bytes());
+        let request = CreatePostRequest {
+            site: client.site(),
+            external_key: source.external_key(),
+            title: source.title(),
+            request_id: request_id.to_string(),
+            ..CreatePostRequest::default()
+        };
+        let created = retry(Patience::Import, || {
+            let mut posts = client.posts();
+            let request = request.clone();
+            async move { posts.create_post(request).await }
+        })
+        .await?;
+        let post = created.into_inner().post.unwrap_or_default();
+        let current = current(client, &post.post_id).await?;
+        if current.state() != PostState::Deleted {
+            return Ok(current);
+        }
+        origin = request_id;
+    }
+}
+
+/// A post as it is now: the answer to a retried request is what it was.
+async fn current(client: &Client, post_id: &str) -> Result<Post, Error> {
+    let request = GetPostRequest {
+        site: client.site(),
+        key: Some(get_post_request::Key::PostId(post_id.to_owned())),
+        position: String::new(),
+    };
+    let answer = retry(Patience::Import, || {
+        let mut posts = client.posts();
+        let request = request.clone();
+        async move { posts.get_post(request).await }
+    })
+    .await?;
+    Ok(answer.into_inner().post.unwrap_or_default())
+}
+
+/// The ids of a post's comments: they tell what was written before from what is new.
+async fn comment_ids(client: &Client, post_id: &str) -> Result<HashSet<String>, Error> {
+    let mut ids = HashSet::new();
+    let mut request = ListCommentsRequest {
+        site: client.site(),
+        post_id: post_id.to_owned(),
+        page_size: PAGE_SIZE,
+        ..ListCommentsRequest::default()
+    };
+    loop {
+        let listed = retry(Patience::Import, || {
+            let mut comments = client.comments();
+            let request = request.clone();
+            async move { comments.list_comments(request).await }
+        })
+        .await;
+        let answer = match listed {
+            Ok(answer) => answer.into_inner(),
+            // The comment service has not heard of the post, so that it has no comments.
+            Err(status) if status.code() == Code::NotFound => return Ok(ids),
+            Err(status) => return Err(status.into()),
+        };
+        ids.extend(answer.comments.into_iter().map(|comment| comment.comment_id));
+        if answer.next_page_token.is_empty() {
+            return Ok(ids);
+        }
+        request.page_token = answer.next_page_token;
+    }
+}
+
+async fn write(client: &Client, post_id: Uuid, row: Row) -> (u64, Outcome) {
+    let comment = match row.comment {
+        Ok(comment) => comment,
+        Err(reason) => return (row.number, Outcome::Skipped(reason)),
+    };
+    let has_date = comment.time.is_some();
+    let request = request(client, post_id, comment);
+    let written = retry(Patience::Import, || {
+        let mut comments = client.comments();
+        let request = request.clone();
+        async move { comments.create_comment(request).await }
+    })
+    .await;
+    let outcome = match written {
+        Ok(answer) => {
+            let comment = answer.into_inner().comment.unwrap_or_default();
+            Outcome::Written { comment_id: comment.comment_id, has_date }
+        }
+        Err(status) => refused(status),
+    };
+    (row.number, outcome)
+}
+
+fn request(client: &Client, post_id: Uuid, comment: Comment) -> CreateCommentRequest {
+    CreateCommentRequest {
+        site: client.site(),
+        post_id: post_id.to_string(),
+        body: comment.body,
+        request_id: Uuid::new_v5(&post_id, comment.key.as_bytes()).to_string(),
+        attribution: Some(Attribution {
+            author_id: comment.author_id,
+            author_name: comment.author_name,
+            create_time: comment.time,
+        }),
+        ..CreateCommentRequest::default()
+    }
+}
+
+/// What a refusal means: something about this row, or something that the next rows
+/// would meet too.
+fn refused(status: Status) -> Outcome {
+    let reason = error::reason(&status);
+    match (status.code(), reason.as_str()) {
+        (_, "REQUEST_ID_REUSED") => {
+            Outcome::Skipped("was imported before with other content".to_owned())
+        }
+        (_, "POST_CLOSED" | "POST_DELETED") => Outcome::Failed(status.into()),
+        (
+            Code::InvalidArgument
+            | Code::FailedPrecondition
+            | Code::OutOfRange
+            | Code::NotFound
+            | Code::Internal,
+            _,
+        ) => Outcome::Skipped(format!("was refused: {} ({reason})", status.message())),
+        _ => Outcome::Failed(status.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_of_one_row_does_not_end_the_import() {
+        assert!(matches!(refused(Status::invalid_argument("x")), Outcome::Skipped(_)));
+        assert!(matches!(refused(Status::permission_denied("x")), Outcome::Failed(_)));
+        assert!(matches!(refused(Status::unavailable("x")), Outcome::Failed(_)));
+    }
+}

@@ -1,0 +1,130 @@
+//! The data folder: made, locked against another `agora up`, and given its keys.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io::{self, Write as _},
+    path::Path,
+};
+
+use chassis::auth::token;
+
+use crate::{error::Error, folder::Folder};
+
+/// Signs access tokens; whoever reads it can be anybody.
+pub const PRIVATE_KEY: &str = "key.pem";
+/// What services verify tokens with.
+pub const PUBLIC_KEY: &str = "key.pub.pem";
+
+/// The lock of a data folder, held while `agora up` runs.
+pub struct Lock {
+    _file: File,
+}
+
+/// Makes the folder if it is absent, and takes its lock.
+pub fn lock(folder: &Folder) -> Result<Lock, Error> {
+    let path = folder.path();
+    let unusable = || format!("cannot use the data folder {}: name another with --data", path.display());
+    make_folder(path).map_err(Error::failed(unusable()))?;
+    let file = File::create(folder.file("lock")).map_err(Error::failed(unusable()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Lock { _file: file }),
+        Err(TryLockError::WouldBlock) => {
+            let whose = folder.run().map(|run| format!(" (process {})", run.process_id));
+            Err(Error::plain(format!(
+                "another `agora up` runs on the data folder {}{}: stop that one, or name \
+                 another folder with --data",
+                path.display(),
+                whose.unwrap_or_default()
+            )))
+        }
+        Err(TryLockError::Error(source)) => Err(Error::failed(unusable())(source)),
+    }
+}
+
+/// Makes the key pair that signs and verifies tokens, unless it is there.
+pub fn make_keys(folder: &Folder) -> Result<(), Error> {
+    let (private, public) = (folder.file(PRIVATE_KEY), folder.file(PUBLIC_KEY));
+    if private.exists() {
+        if public.exists() {
+            return Ok(());
+        }
+        return Err(Error::plain(format!(
+            "{} is there and {} is not: put it back, or remove the first and both are made anew",
+            private.display(),
+            public.display()
+        )));
+    }
+    let pair = token::generate_key().map_err(Error::failed("cannot make a key"))?;
+    // The private key comes last: where it is, both are.
+    write(&public, &pair.public_pem, 0o644).map_err(Error::file("write", &public))?;
+    write(&private, &pair.private_pem, 0o600).map_err(Error::file("write", &private))
+}
+
+/// What people wrote and the key that signs are nobody else's business.
+fn make_folder(path: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
+
+/// Writes a file all at once: a crash leaves a whole one or none.
+fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+    let temporary = path.with_extension("new");
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
+    let mut file = options.open(&temporary)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder() -> (tempfile::TempDir, Folder) {
+        let directory = tempfile::tempdir().unwrap();
+        let folder = Folder::find(Some(&directory.path().join("data"))).unwrap();
+        (directory, folder)
+    }
+
+    #[test]
+    fn a_folder_belongs_to_one_at_a_time() {
+        let (_directory, folder) = folder();
+        let first = lock(&folder).unwrap();
+        let refused = lock(&folder).err().unwrap().to_string();
+        assert!(refused.starts_with("another `agora up` runs"), "{refused}");
+        drop(first);
+        lock(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_named() {
+        let (directory, _) = folder();
+        let file = directory.path().join("file");
+        fs::write(&file, "").unwrap();
+        let folder = Folder::find(Some(&file.join("data"))).unwrap();
+        let refused = lock(&folder).err().unwrap().to_string();
+        assert!(refused.starts_with("cannot use the data folder"), "{refused}");
+    }
+
+    #[test]
+    fn keys_are_made_once_and_kept_private() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let (_directory, folder) = folder();
+        let _lock = lock(&folder).unwrap();
+        make_keys(&folder).unwrap();
+        let private = folder.file(PRIVATE_KEY);
+        let key = fs::read_to_string(&private).unwrap();
+        assert_eq!(fs::metadata(&private).unwrap().permissions().mode() & 0o777, 0o600);
+        make_keys(&folder).unwrap();
+        assert_eq!(fs::read_to_string(&private).unwrap(), key);
+        fs::remove_file(folder.file(PUBLIC_KEY)).unwrap();
+        assert!(make_keys(&folder).is_err());
+    }
+}

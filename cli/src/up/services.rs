@@ -1,0 +1,68 @@
+//! The four services in one process, on one address.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use chassis::{Host, Running, StartError, config::Database};
+
+use super::config::Config;
+use crate::folder::Folder;
+
+/// Starts every service over the NATS server at `nats_url`, with its database in the
+/// data folder.
+pub async fn start(
+    config: &Config,
+    folder: &Folder,
+    nats_url: String,
+) -> Result<Running, StartError> {
+    let common = config.host(folder, nats_url);
+    let mut host = Host::open(&common, "agora").await?;
+    let database = |file: &str| Database { path: folder.file(file), ..Database::default() };
+    let chassis::config::Host { server, nats, auth, telemetry } = common;
+
+    let post = agora_post::Config {
+        server: server.clone(),
+        nats: nats.clone(),
+        auth: auth.clone(),
+        telemetry: telemetry.clone(),
+        database: database("post.db"),
+    };
+    agora_post::mount(&mut host, &post).await?;
+    let comment = agora_comment::Config {
+        server: server.clone(),
+        nats: nats.clone(),
+        auth: auth.clone(),
+        telemetry: telemetry.clone(),
+        database: database("comment.db"),
+        post_service: agora_comment::PostService {
+            url: format!("http://{}", reachable(host.grpc_address())),
+            ..Default::default()
+        },
+    };
+    agora_comment::mount(&mut host, &comment).await?;
+    host.serve().await
+}
+
+/// Where this machine reaches an address that is listened on: `0.0.0.0` is every
+/// address, and none to call.
+pub fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_address_is_reached_on_loopback() {
+        for (listening, called) in
+            [("0.0.0.0:7400", "127.0.0.1:7400"), ("[::]:7400", "[::1]:7400"), ("10.0.0.1:1", "10.0.0.1:1")]
+        {
+            assert_eq!(reachable(listening.parse().unwrap()).to_string(), called);
+        }
+    }
+}

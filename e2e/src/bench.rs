@@ -1,0 +1,7 @@
+//! The parts of `./dev bench`: what is measured, against what, in one run.
+
+pub mod echo;
+pub mod load;
+pub mod report;
+pub mod rows;
+pub mod up;

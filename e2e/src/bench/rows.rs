@@ -1,0 +1,521 @@
+//! What is measured, row by row.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use agora_proto::{
+    admin::v1::{GetViewDigestRequest, view_service_client::ViewServiceClient},
+    comment::v1::CreateCommentRequest,
+    moderation::v1::{Mode, Policy, SetPolicyRequest},
+    post::v1::CreatePostRequest,
+    query::v1::{GetThreadRequest, ListFeedRequest, ThreadOrder, get_thread_request::Post},
+};
+use async_nats::jetstream::consumer::{DeliverPolicy, pull::OrderedConfig};
+use futures::StreamExt as _;
+use prost::Message as _;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, interval, sleep},
+};
+use tonic::transport::{Channel, Endpoint};
+use uuid::Uuid;
+
+use super::{
+    load::{Rate, closed_loop, count_loop, median, quantile},
+    report::Row,
+    up::Up,
+};
+use crate::{Client, Process, Raw, Result, Role, free_port, process::wait_until};
+
+/// The site of everything that is written.
+const SITE: &str = "bench";
+/// Calls in flight.
+const IN_FLIGHT: usize = 64;
+/// Connections that they share.
+const CONNECTIONS: usize = 4;
+
+/// A running bench.
+pub struct Bench {
+    up: Up,
+    clients: Vec<Client>,
+    texts: Arc<Vec<String>>,
+    /// How long each measurement of a round lasts.
+    round: Duration,
+    /// How many rounds of measurement and baseline alternate.
+    rounds: usize,
+}
+
+impl Bench {
+    /// Starts the system, with a policy that approves everything.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub async fn start(texts: Vec<String>, round: Duration, rounds: usize) -> Result<Self> {
+        let up = Up::start().await?;
+        let mut admin = up.client("bench", Role::Admin)?.moderation;
+        let policy = Policy {
+            site: SITE.into(),
+            mode: Mode::ApproveUnlessHeld.into(),
+            ..Default::default()
+        };
+        let request =
+            SetPolicyRequest { site: SITE.into(), policy: Some(policy), ..Default::default() };
+        admin.set_policy(request).await?;
+        let mut bench = Self { up, clients: Vec::new(), texts: Arc::new(texts), round, rounds };
+        bench.connect()?;
+        Ok(bench)
+    }
+
+    fn connect(&mut self) -> Result {
+        self.clients = (0..CONNECTIONS)
+            .map(|_| self.up.client("bench", Role::Author))
+            .collect::<Result<_>>()?;
+        Ok(())
+    }
+
+    /// CreateComment against an empty echo.
+    ///
+    /// # Errors
+    /// The first error of a call.
+    pub async fn create_comment(&self) -> Result<Row> {
+        let (_echo, url) = echo(0, self.up.data()).await?;
+        let channels = channels(&url)?;
+        let post = self.create_post("create").await?;
+        let (mut ours, mut theirs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..self.rounds {
+            let echoed = echo_loop(&channels, self.round).await?;
+            let created = closed_loop(IN_FLIGHT, self.round, self.creator(post.clone())).await?;
+            ratios.push(created.per_second() / echoed.per_second());
+            ours.push(created.per_second());
+            theirs.push(echoed.per_second());
+            self.settle().await?;
+        }
+        Ok(Row::at_least(
+            "CreateComment, 64 in flight, vs empty echo",
+            per_second(median(ours)),
+            per_second(median(theirs)),
+            median(ratios),
+            0.35,
+        ))
+    }
+
+    /// Comments a second, from the first call until the last is visible in query.
+    ///
+    /// # Errors
+    /// The first error of a call.
+    pub async fn sustained(&self, comments: u64) -> Result<Row> {
+        let post = self.create_post("sustained").await?;
+        let started = Instant::now();
+        count_loop(IN_FLIGHT * 2, comments, self.creator(post.clone())).await?;
+        self.visible(&post, comments).await?;
+        let rate = Rate { calls: comments, took: started.elapsed() };
+        Ok(Row::at_least(
+            "comments until visible in query",
+            per_second(rate.per_second()),
+            String::new(),
+            rate.per_second(),
+            10_000.0,
+        ))
+    }
+
+    /// GetThread of 100 comments against an echo of as many bytes.
+    ///
+    /// # Errors
+    /// The first error of a call.
+    pub async fn get_thread(&self) -> Result<Row> {
+        let post = self.create_post("thread").await?;
+        self.fill(&post, 100).await?;
+        let request = thread(&post, 100);
+        let mut query = self.up.client("bench", Role::Author)?.query;
+        let answer = query.get_thread(request.clone()).await?.into_inner();
+        if answer.comments.len() != 100 {
+            return Err(format!("the thread has {} comments", answer.comments.len()).into());
+        }
+        let (_echo, url) = echo(answer.encoded_len(), self.up.data()).await?;
+        let channels = channels(&url)?;
+        let (mut ours, mut theirs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..self.rounds {
+            let echoed = echo_loop(&channels, self.round).await?;
+            let read = self.read_loop(request.clone()).await?;
+            ratios.push(read.per_second() / echoed.per_second());
+            ours.push(read.per_second());
+            theirs.push(echoed.per_second());
+        }
+        Ok(Row::at_least(
+            "GetThread of 100 comments vs echo of its size",
+            per_second(median(ours)),
+            per_second(median(theirs)),
+            median(ratios),
+            0.7,
+        ))
+    }
+
+    /// The first page of a large thread against that of one of 100 comments.
+    ///
+    /// # Errors
+    /// The first error of a call.
+    pub async fn large_thread(&self, comments: u64) -> Result<Row> {
+        let small = self.create_post("small").await?;
+        self.fill(&small, 100).await?;
+        let large = self.create_post("large").await?;
+        self.fill(&large, comments).await?;
+        let (mut smalls, mut larges, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..self.rounds {
+            let first = self.read_fresh(&small).await?;
+            let second = self.read_fresh(&large).await?;
+            ratios.push(second.as_secs_f64() / first.as_secs_f64());
+            smalls.push(first.as_secs_f64() * 1e3);
+            larges.push(second.as_secs_f64() * 1e3);
+        }
+        Ok(Row::at_most(
+            "first page of a large thread vs one of 100",
+            format!("{:.2} ms of {comments}", median(larges)),
+            format!("{:.2} ms", median(smalls)),
+            median(ratios),
+            1.5,
+        ))
+    }
+
+    /// The time from the call until the comment is visible, at 200 calls a second: the
+    /// median and the 99th percentile.
+    ///
+    /// # Errors
+    /// The first error of a call.
+    pub async fn latency(&self, calls: u64) -> Result<[Row; 2]> {
+        let post = self.create_post("latency").await?;
+        let mut every = interval(Duration::from_millis(5));
+        let mut running = JoinSet::new();
+        for number in 0..calls {
+            every.tick().await;
+            let client = self.clients[number as usize % CONNECTIONS].clone();
+            let text = self.text(number);
+            let post = post.clone();
+            running.spawn(async move { until_visible(client, post, text).await });
+        }
+        let mut times = Vec::new();
+        while let Some(time) = running.join_next().await {
+            times.push(time??);
+        }
+        let row = |what, share, most, times: &mut [Duration]| {
+            let ms = quantile(times, share).as_secs_f64() * 1e3;
+            Row::at_most(what, format!("{ms:.2} ms"), String::new(), ms, most)
+        };
+        Ok([
+            row("create → visible at 200/s, p50 in ms", 0.5, 5.0, &mut times),
+            row("create → visible at 200/s, p99 in ms", 0.99, 25.0, &mut times),
+        ])
+    }
+
+    /// Events a second of a rebuild of the view: absolutely, and against an ordered
+    /// read of the same streams that does nothing.
+    ///
+    /// # Errors
+    /// If the system does not start again.
+    pub async fn rebuild(&mut self) -> Result<[Row; 2]> {
+        let position = self.head().await?;
+        let idle = idle_read(self.up.run("nats")?).await?;
+        let started = Instant::now();
+        self.up.restart(false).await?;
+        self.connect()?;
+        self.reach(&position).await?;
+        let without = started.elapsed();
+
+        let started = Instant::now();
+        self.up.restart(true).await?;
+        self.connect()?;
+        self.reach(&position).await?;
+        let took = started.elapsed().saturating_sub(without).max(Duration::from_millis(1));
+        let rebuilt = Rate { calls: idle.calls, took };
+        let measured = per_second(rebuilt.per_second());
+        Ok([
+            Row::at_least(
+                "rebuild of the view, events/s",
+                measured.clone(),
+                String::new(),
+                rebuilt.per_second(),
+                100_000.0,
+            ),
+            Row::at_least(
+                "rebuild of the view vs idle ordered read",
+                measured,
+                per_second(idle.per_second()),
+                rebuilt.per_second() / idle.per_second(),
+                0.6,
+            ),
+        ])
+    }
+
+    /// Resident memory of everything in one process, idle and just started.
+    ///
+    /// # Errors
+    /// If the system does not start again.
+    pub async fn memory() -> Result<Row> {
+        let up = Up::start().await?;
+        sleep(Duration::from_secs(3)).await;
+        let mib = up.resident_bytes()? as f64 / (1024.0 * 1024.0);
+        Ok(Row::at_most(
+            "resident memory, idle, in MB",
+            format!("{mib:.0} MB"),
+            String::new(),
+            mib,
+            80.0,
+        ))
+    }
+
+    fn text(&self, number: u64) -> String {
+        self.texts[number as usize % self.texts.len()].clone()
+    }
+
+    async fn create_post(&self, title: &str) -> Result<String> {
+        let mut client = self.clients[0].post.clone();
+        let request = CreatePostRequest {
+            site: SITE.into(),
+            title: title.into(),
+            ..Default::default()
+        };
+        let post = client.create_post(request).await?.into_inner().post;
+        Ok(post.ok_or("an answer without a post")?.post_id)
+    }
+
+    /// A call that creates a comment on a post.
+    fn creator(
+        &self,
+        post_id: String,
+    ) -> impl Fn(usize, u64) -> futures::future::BoxFuture<'static, Result> + Send + Sync + 'static
+    {
+        let clients: Vec<_> = self.clients.iter().map(|client| client.comment.clone()).collect();
+        let texts = self.texts.clone();
+        move |worker, number| {
+            let mut client = clients[worker % clients.len()].clone();
+            let request = CreateCommentRequest {
+                site: SITE.into(),
+                post_id: post_id.clone(),
+                body: texts[number as usize % texts.len()].clone(),
+                request_id: Uuid::now_v7().to_string(),
+                ..Default::default()
+            };
+            Box::pin(async move {
+                client.create_comment(request).await?;
+                Ok(())
+            })
+        }
+    }
+
+    async fn fill(&self, post: &str, comments: u64) -> Result {
+        count_loop(IN_FLIGHT, comments, self.creator(post.to_owned())).await?;
+        self.visible(post, comments).await
+    }
+
+    /// Waits until a post has so many visible comments.
+    async fn visible(&self, post: &str, comments: u64) -> Result {
+        let query = self.clients[0].query.clone();
+        let request = GetThreadRequest { replies_per_root: Some(0), ..thread(post, 1) };
+        wait_until("the comments to be visible", || {
+            let (mut query, request) = (query.clone(), request.clone());
+            async move {
+                let answer = query.get_thread(request).await;
+                answer.is_ok_and(|answer| {
+                    let post = answer.into_inner().post;
+                    post.is_some_and(|post| post.comment_count >= comments)
+                })
+            }
+        })
+        .await
+    }
+
+    /// Waits until the view has everything that was written.
+    async fn settle(&self) -> Result {
+        let position = self.head().await?;
+        self.reach(&position).await
+    }
+
+    /// The heads of all journals, as a position.
+    async fn head(&self) -> Result<String> {
+        use agora_proto::{admin::v1::GetJournalHeadRequest, event::v1::Source};
+
+        let mut journal = self.up.client("bench", Role::Operator)?.journals.post;
+        let mut before = String::new();
+        // Moderation goes on deciding what the comment service has written.
+        loop {
+            let mut parts = Vec::new();
+            for (name, source) in [
+                ("post", Source::Post),
+                ("comment", Source::Comment),
+                ("moderation", Source::Moderation),
+            ] {
+                let request = GetJournalHeadRequest { source: source.into() };
+                let head = journal.get_journal_head(request).await?.into_inner();
+                parts.push(format!("{name}:{}", head.sequence));
+            }
+            let now = parts.join(",");
+            if now == before {
+                return Ok(now);
+            }
+            before = now;
+            sleep(Duration::from_millis(300)).await;
+        }
+    }
+
+    /// Waits until the view is at a position.
+    async fn reach(&self, position: &str) -> Result {
+        let query = self.clients[0].query.clone();
+        let request = ListFeedRequest {
+            site: SITE.into(),
+            position: position.into(),
+            page_size: 1,
+            ..Default::default()
+        };
+        wait_until("the view to catch up", || {
+            let (mut query, request) = (query.clone(), request.clone());
+            async move { query.list_feed(request).await.is_ok() }
+        })
+        .await
+    }
+
+    async fn read_loop(&self, request: GetThreadRequest) -> Result<Rate> {
+        let channels = channels(&self.up.url()?)?;
+        closed_loop(IN_FLIGHT, self.round, move |worker, _| {
+            let channel = channels[worker % channels.len()].clone();
+            let request = request.clone();
+            async move { raw_call(channel, "/agora.query.v1.QueryService/GetThread", request).await }
+        })
+        .await
+    }
+
+    /// The median time of a first page that no cache can hold: each asks for another
+    /// number of replies.
+    async fn read_fresh(&self, post: &str) -> Result<Duration> {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let mut query = self.clients[0].query.clone();
+        let mut times = Vec::new();
+        for _ in 0..50 {
+            let replies = NUMBER.fetch_add(1, Ordering::Relaxed) as i32 % 400;
+            let request =
+                GetThreadRequest { replies_per_root: Some(replies + 1), ..thread(post, 50) };
+            let started = Instant::now();
+            query.get_thread(request).await?;
+            times.push(started.elapsed());
+        }
+        Ok(quantile(&mut times, 0.5))
+    }
+}
+
+fn thread(post: &str, page_size: i32) -> GetThreadRequest {
+    GetThreadRequest {
+        site: SITE.into(),
+        post: Some(Post::PostId(post.into())),
+        order: ThreadOrder::NewestFirst.into(),
+        page_size,
+        ..Default::default()
+    }
+}
+
+/// Creates a comment and looks for it until it is there.
+async fn until_visible(mut client: Client, post: String, body: String) -> Result<Duration> {
+    let started = Instant::now();
+    let request = CreateCommentRequest {
+        site: SITE.into(),
+        post_id: post.clone(),
+        body,
+        ..Default::default()
+    };
+    let comment = client.comment.create_comment(request).await?.into_inner().comment;
+    let id = comment.ok_or("an answer without a comment")?.comment_id;
+    let request = GetThreadRequest { replies_per_root: Some(0), ..thread(&post, 20) };
+    loop {
+        let page = client.query.get_thread(request.clone()).await?.into_inner();
+        // With a token an author sees their own comment before it is approved.
+        let public = agora_proto::query::v1::Visibility::Public;
+        let visible = |comment: &agora_proto::query::v1::ThreadComment| {
+            comment.comment_id == id && comment.visibility() == public
+        };
+        if page.comments.iter().any(visible) {
+            return Ok(started.elapsed());
+        }
+        if started.elapsed() > Duration::from_secs(10) {
+            return Err("a comment did not become visible within 10 s".into());
+        }
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Starts an echo in a process of its own.
+async fn echo(bytes: usize, folder: &Path) -> Result<(Process, String)> {
+    let port = free_port()?;
+    let arguments = ["echo", &port.to_string(), &bytes.to_string()];
+    let this = std::env::current_exe()?;
+    let process = Process::start(&this, &arguments, &[], &folder.join("echo.log"))?;
+    wait_until("the echo", || async move {
+        tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok()
+    })
+    .await?;
+    Ok((process, format!("http://127.0.0.1:{port}")))
+}
+
+fn channels(url: &str) -> Result<Vec<Channel>> {
+    (0..CONNECTIONS).map(|_| Ok(Endpoint::from_shared(url.to_owned())?.connect_lazy())).collect()
+}
+
+async fn echo_loop(channels: &[Channel], time: Duration) -> Result<Rate> {
+    // One call over each connection first, so that none is made while it is measured.
+    for channel in channels {
+        ViewServiceClient::new(channel.clone()).get_view_digest(GetViewDigestRequest {}).await?;
+    }
+    let channels = channels.to_vec();
+    closed_loop(IN_FLIGHT, time, move |worker, _| {
+        let channel = channels[worker % channels.len()].clone();
+        let path = "/agora.admin.v1.ViewService/GetViewDigest";
+        async move { raw_call(channel, path, GetViewDigestRequest {}).await }
+    })
+    .await
+}
+
+/// Calls a method and leaves the answer undecoded: what is compared is the servers,
+/// not how long a client takes to read different messages.
+async fn raw_call(
+    channel: Channel,
+    path: &'static str,
+    message: impl prost::Message,
+) -> Result {
+    let mut client = tonic::client::Grpc::new(channel);
+    client.ready().await?;
+    let path = http::uri::PathAndQuery::from_static(path);
+    client.unary(tonic::Request::new(message.encode_to_vec()), path, Raw).await?;
+    Ok(())
+}
+
+/// Reads all streams in order and does nothing with them.
+async fn idle_read(nats: &str) -> Result<Rate> {
+    let jetstream = async_nats::jetstream::new(async_nats::connect(nats).await?);
+    let started = Instant::now();
+    let mut reads: JoinSet<Result<u64>> = JoinSet::new();
+    for name in ["AGORA_POST", "AGORA_COMMENT", "AGORA_MODERATION"] {
+        let jetstream = jetstream.clone();
+        reads.spawn(async move {
+            let stream = jetstream.get_stream(name).await?;
+            let last = stream.cached_info().state.last_sequence;
+            let config =
+                OrderedConfig { deliver_policy: DeliverPolicy::All, ..Default::default() };
+            let mut messages = stream.create_consumer(config).await?.messages().await?;
+            for _ in 0..last {
+                messages.next().await.ok_or("a stream has ended early")??;
+            }
+            Ok(last)
+        });
+    }
+    let mut calls = 0;
+    while let Some(read) = reads.join_next().await {
+        calls += read??;
+    }
+    Ok(Rate { calls, took: started.elapsed() })
+}
+
+fn per_second(rate: f64) -> String {
+    format!("{rate:.0}/s")
+}

@@ -1,0 +1,130 @@
+//! `agora up`, as a bench starts it.
+
+use std::{path::Path, time::Duration};
+
+use tempfile::TempDir;
+use tokio::time::Instant;
+
+use crate::{
+    Client, Process, Result, Role,
+    client::{Addresses, token},
+    process::{program, wait_until},
+};
+
+/// Everything in one process, in a data folder of its own.
+pub struct Up {
+    process: Process,
+    folder: TempDir,
+    run: serde_json::Value,
+}
+
+impl Up {
+    /// Starts it and waits until it listens.
+    ///
+    /// # Errors
+    /// If it does not listen in time.
+    pub async fn start() -> Result<Self> {
+        let folder = TempDir::new()?;
+        let data = folder.path().to_str().ok_or("the bench's folder is not UTF-8")?;
+        let arguments = [
+            "up",
+            "--data",
+            data,
+            "--listen",
+            "127.0.0.1:0",
+            "--http-listen",
+            "127.0.0.1:0",
+            "--nats-port",
+            "0",
+        ];
+        let log = folder.path().join("up.log");
+        let process = Process::start(&program("agora")?, &arguments, &[], &log)?;
+        let mut up = Self { process, folder, run: serde_json::Value::Null };
+        up.listening().await?;
+        Ok(up)
+    }
+
+    /// Stops it, removes its view if asked to, and starts it again; returns how long
+    /// it took until it listened.
+    ///
+    /// # Errors
+    /// If it does not stop or does not listen in time.
+    pub async fn restart(&mut self, without_view: bool) -> Result<Duration> {
+        self.process.stop().await?;
+        std::fs::remove_file(self.data().join("run.json")).ok();
+        if without_view {
+            for suffix in ["", "-wal", "-shm"] {
+                std::fs::remove_file(self.data().join(format!("view.db{suffix}"))).ok();
+            }
+        }
+        let started = Instant::now();
+        self.process.restart()?;
+        self.listening().await?;
+        Ok(started.elapsed())
+    }
+
+    async fn listening(&mut self) -> Result {
+        let file = self.data().join("run.json");
+        let waiting = wait_until("agora up", || async { file.is_file() }).await;
+        waiting.map_err(|error| format!("{error}; it printed:\n{}", self.process.output()))?;
+        self.run = serde_json::from_str(&std::fs::read_to_string(file)?)?;
+        Ok(())
+    }
+
+    /// Its data folder.
+    pub fn data(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// An entry of its `run.json`.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn run(&self, key: &str) -> Result<&str> {
+        let value = self.run.get(key).and_then(serde_json::Value::as_str);
+        Ok(value.ok_or_else(|| format!("run.json has no {key}"))?)
+    }
+
+    /// Where gRPC is, as `http://host:port`.
+    ///
+    /// # Errors
+    /// If `run.json` does not say.
+    pub fn url(&self) -> Result<String> {
+        Ok(format!("http://{}", self.run("grpc")?))
+    }
+
+    /// A token for a user with a role on every site.
+    ///
+    /// # Errors
+    /// If its key cannot be read.
+    pub fn token(&self, user: &str, role: Role) -> Result<String> {
+        token(&std::fs::read_to_string(self.run("key")?)?, user, role)
+    }
+
+    /// A caller with a role on every site.
+    ///
+    /// # Errors
+    /// If its key cannot be read.
+    pub fn client(&self, user: &str, role: Role) -> Result<Client> {
+        let url = self.url()?;
+        let addresses = Addresses {
+            post: url.clone(),
+            comment: url.clone(),
+            moderation: url.clone(),
+            query: url,
+        };
+        Client::new(&addresses, Some(&self.token(user, role)?))
+    }
+
+    /// How much of the process is in memory, in bytes.
+    ///
+    /// # Errors
+    /// Where `/proc` does not tell.
+    pub fn resident_bytes(&self) -> Result<u64> {
+        let id = self.process.id().ok_or("agora up does not run")?;
+        let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let kib = line.and_then(|line| line.split_whitespace().nth(1)).ok_or("no VmRSS")?;
+        Ok(kib.parse::<u64>()? * 1024)
+    }
+}

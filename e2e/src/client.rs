@@ -1,0 +1,180 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use agora_proto::{
+    admin::v1::{
+        journal_service_client::JournalServiceClient, view_service_client::ViewServiceClient,
+    },
+    comment::v1::comment_service_client::CommentServiceClient,
+    moderation::v1::moderation_service_client::ModerationServiceClient,
+    post::v1::post_service_client::PostServiceClient,
+    query::v1::query_service_client::QueryServiceClient,
+};
+use bytes::{Buf as _, BufMut as _};
+use chassis::auth::token::Claims;
+pub use chassis::auth::Role;
+use tonic::{
+    Request, Status,
+    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Channel, Endpoint},
+};
+
+use crate::Result;
+
+/// A connection to a server, with a token or without one.
+pub type Connection = InterceptedService<Channel, Bearer>;
+
+/// Puts a token into every request.
+#[derive(Clone)]
+pub struct Bearer(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(token) = &self.0 {
+            request.metadata_mut().insert("authorization", token.clone());
+        }
+        Ok(request)
+    }
+}
+
+/// A caller of a system's services.
+#[derive(Clone)]
+pub struct Client {
+    /// The post service.
+    pub post: PostServiceClient<Connection>,
+    /// The comment service.
+    pub comment: CommentServiceClient<Connection>,
+    /// The moderation service.
+    pub moderation: ModerationServiceClient<Connection>,
+    /// The query service.
+    pub query: QueryServiceClient<Connection>,
+    /// The journal of each source, from the service that keeps it.
+    pub journals: Journals,
+    /// The view.
+    pub view: ViewServiceClient<Connection>,
+    /// The connection to the comment service.
+    connection: Connection,
+}
+
+/// The journals.
+#[derive(Clone)]
+pub struct Journals {
+    /// That of the post service.
+    pub post: JournalServiceClient<Connection>,
+    /// That of the comment service.
+    pub comment: JournalServiceClient<Connection>,
+    /// That of the moderation service.
+    pub moderation: JournalServiceClient<Connection>,
+}
+
+/// A codec that leaves messages as they are.
+#[derive(Clone, Copy)]
+pub struct Raw;
+
+impl Codec for Raw {
+    type Encode = Vec<u8>;
+    type Decode = Vec<u8>;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Raw {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn encode(&mut self, message: Vec<u8>, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.put_slice(&message);
+        Ok(())
+    }
+}
+
+impl Decoder for Raw {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
+        let mut message = vec![0; buffer.remaining()];
+        buffer.copy_to_slice(&mut message);
+        Ok(Some(message))
+    }
+}
+
+/// Where each service is, as `http://host:port`.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    /// The post service.
+    pub post: String,
+    /// The comment service.
+    pub comment: String,
+    /// The moderation service.
+    pub moderation: String,
+    /// The query service.
+    pub query: String,
+}
+
+impl Client {
+    /// A caller with this token, which connects when it is first used.
+    ///
+    /// # Errors
+    /// If an address or the token is invalid.
+    pub fn new(addresses: &Addresses, token: Option<&str>) -> Result<Self> {
+        let token = token.map(|token| format!("Bearer {token}").parse()).transpose()?;
+        let bearer = Bearer(token);
+        let connect = |address: &str| -> Result<Connection> {
+            let channel = Endpoint::from_shared(address.to_owned())?.connect_lazy();
+            Ok(InterceptedService::new(channel, bearer.clone()))
+        };
+        Ok(Self {
+            post: PostServiceClient::new(connect(&addresses.post)?),
+            comment: CommentServiceClient::new(connect(&addresses.comment)?),
+            moderation: ModerationServiceClient::new(connect(&addresses.moderation)?),
+            query: QueryServiceClient::new(connect(&addresses.query)?),
+            journals: Journals {
+                post: JournalServiceClient::new(connect(&addresses.post)?),
+                comment: JournalServiceClient::new(connect(&addresses.comment)?),
+                moderation: JournalServiceClient::new(connect(&addresses.moderation)?),
+            },
+            view: ViewServiceClient::new(connect(&addresses.query)?),
+            connection: connect(&addresses.comment)?,
+        })
+    }
+
+    /// Calls a method of the comment service with these bytes as its message.
+    ///
+    /// # Errors
+    /// What the server answers.
+    pub async fn raw(&self, path: &'static str, message: Vec<u8>) -> Result<Vec<u8>, Status> {
+        let mut client = tonic::client::Grpc::new(self.connection.clone());
+        client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        let path = http::uri::PathAndQuery::from_static(path);
+        let answer = client.unary(Request::new(message), path, Raw).await?;
+        Ok(answer.into_inner())
+    }
+}
+
+/// A token for a user who has a role on every site, signed with a key that the system
+/// knows.
+///
+/// # Errors
+/// If the key cannot sign.
+pub fn token(private_pem: &str, user: &str, role: Role) -> Result<String> {
+    let claims = Claims {
+        subject: user.into(),
+        name: user.into(),
+        roles: BTreeMap::from([("*".into(), BTreeSet::from([role]))]),
+        lifetime: Duration::from_secs(24 * 60 * 60),
+    };
+    Ok(chassis::auth::token::sign(private_pem, &claims, "agora", "agora")?)
+}

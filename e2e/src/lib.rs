@@ -1,0 +1,18 @@
+//! Tests and benches that run the real programs: this library starts them, kills them
+//! and talks to them.
+
+pub mod bench;
+mod client;
+mod data;
+mod nats;
+mod process;
+mod system;
+
+pub use client::{Client, Connection, Raw, Role, token};
+pub use data::{comments, files};
+pub use nats::Nats;
+pub use process::{Process, free_port, program, wait_until};
+pub use system::{Service, System};
+
+/// What tests and benches return.
+pub type Result<T = (), E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;

@@ -1,0 +1,150 @@
+use std::{
+    env,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use tokio::{
+    process::{Child, Command},
+    time::{Instant, sleep},
+};
+
+use crate::Result;
+
+/// How long a program may take to start, to stop, or to catch up.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A program of this project, built in the same profile as this one.
+///
+/// # Errors
+/// If it was not built.
+pub fn program(name: &str) -> Result<PathBuf> {
+    let this = env::current_exe()?;
+    // Tests are in `deps/`, programs beside it.
+    let folders = this.ancestors().skip(1).take(2);
+    let found = folders.map(|folder| folder.join(name)).find(|program| program.is_file());
+    Ok(found.ok_or_else(|| format!("{name} is not built: run `cargo build --workspace` first"))?)
+}
+
+/// A port of loopback that is free now.
+///
+/// # Errors
+/// If there is none.
+pub fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+/// Waits until something holds, at most [`PATIENCE`].
+///
+/// # Errors
+/// If it does not hold in time.
+pub async fn wait_until<F>(what: &str, mut holds: impl FnMut() -> F) -> Result
+where
+    F: Future<Output = bool>,
+{
+    let deadline = Instant::now() + PATIENCE;
+    while !holds().await {
+        if Instant::now() > deadline {
+            return Err(format!("waited in vain for {what}").into());
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
+/// A running program, killed when it is dropped. It can be killed and started again
+/// with the same arguments.
+pub struct Process {
+    program: PathBuf,
+    arguments: Vec<String>,
+    environment: Vec<(String, String)>,
+    log: PathBuf,
+    child: Option<Child>,
+}
+
+impl Process {
+    /// Starts a program; what it prints goes to the end of a file.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn start(
+        program: &Path,
+        arguments: &[&str],
+        environment: &[(&str, String)],
+        log: &Path,
+    ) -> Result<Self> {
+        let mut process = Self {
+            program: program.to_owned(),
+            arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
+            environment: environment
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), value.clone()))
+                .collect(),
+            log: log.to_owned(),
+            child: None,
+        };
+        process.restart()?;
+        Ok(process)
+    }
+
+    /// Starts it again.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn restart(&mut self) -> Result {
+        let log = std::fs::File::options().create(true).append(true).open(&self.log)?;
+        let child = Command::new(&self.program)
+            .args(&self.arguments)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| format!("cannot start {}: {error}", self.program.display()))?;
+        self.child = Some(child);
+        Ok(())
+    }
+
+    /// Kills it with SIGKILL, and returns once it is gone.
+    ///
+    /// # Errors
+    /// If it cannot be killed.
+    pub async fn kill(&mut self) -> Result {
+        if let Some(mut child) = self.child.take() {
+            child.kill().await?;
+        }
+        Ok(())
+    }
+
+    /// Asks it to stop (SIGTERM) and returns its exit code.
+    ///
+    /// # Errors
+    /// If it does not stop in time.
+    pub async fn stop(&mut self) -> Result<Option<i32>> {
+        let Some(mut child) = self.child.take() else { return Ok(None) };
+        if let Some(id) = child.id() {
+            let id = id.to_string();
+            Command::new("kill").args(["-TERM", &id]).status().await?;
+        }
+        let status = tokio::time::timeout(PATIENCE, child.wait()).await??;
+        Ok(status.code())
+    }
+
+    /// The process id, while it runs.
+    pub fn id(&self) -> Option<u32> {
+        self.child.as_ref()?.id()
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.as_mut().is_none_or(|child| matches!(child.try_wait(), Ok(Some(_))))
+    }
+
+    /// What it has printed.
+    pub fn output(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}

@@ -1,0 +1,10 @@
+//! The real programs, as a user runs them.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod check;
+mod errors;
+mod heal;
+mod kill;
+mod story;
+mod write;

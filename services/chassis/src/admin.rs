@@ -1,0 +1,171 @@
+//! `JournalService`: the journals of the services that run in this process, for
+//! consumers that meet a wrong stream and for `agora verify`.
+
+use std::{collections::HashMap, sync::Arc};
+
+use agora_proto::{
+    admin::v1::{
+        GetJournalHeadRequest, GetJournalHeadResponse, JournalRow, ReadJournalRequest,
+        ReadJournalResponse, journal_service_server::JournalService,
+    },
+    event::v1 as event,
+};
+use bus_schema::{Checkpoint, Sequence, Source};
+use sqlx::{Pool, Sqlite};
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Request, Response, Status};
+
+use crate::{
+    Call, Error, Explain,
+    committer::Gate,
+    error::{Fault, status},
+    journal::{Backend, Row, SqlResult},
+};
+
+/// How many rows are read at once at most.
+const MAX_ROWS: u32 = 1_000;
+/// How many bytes of events a message holds at most, a single event aside.
+const MAX_BYTES: usize = 512 * 1024;
+
+/// One source's journal, to be read.
+#[derive(Clone)]
+pub(crate) struct Journal {
+    pub(crate) readers: Pool<Sqlite>,
+    pub(crate) gate: watch::Receiver<Gate>,
+}
+
+/// Serves the journals of one process.
+#[derive(Clone)]
+pub(crate) struct Journals {
+    pub(crate) journals: Arc<HashMap<Source, Journal>>,
+    pub(crate) shutdown: CancellationToken,
+}
+
+/// Why a journal is not shown.
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    #[error(transparent)]
+    Chassis(#[from] Error),
+    #[error("the journal of {0} is not kept by this server")]
+    NotHere(Source),
+    #[error("the journal is not compared with its stream yet")]
+    NotCompared,
+}
+
+impl Explain for Refused {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Chassis(error) => error.fault(),
+            Self::NotHere(source) => {
+                Fault::new(Code::NotFound, "JOURNAL_NOT_HERE").with("source", source)
+            }
+            Self::NotCompared => Fault::new(Code::FailedPrecondition, "JOURNAL_NOT_COMPARED"),
+        }
+    }
+}
+
+impl Journals {
+    /// The journal that a request names, if the caller may read it.
+    fn find(&self, call: &Call, source: i32) -> Result<Journal, Refused> {
+        call.caller.authorize_everywhere()?;
+        let source = event::Source::try_from(source)
+            .ok()
+            .and_then(|source| Source::try_from(source).ok())
+            .ok_or_else(|| Error::invalid("source", "must be a source"))?;
+        let journal = self.journals.get(&source).ok_or(Refused::NotHere(source))?;
+        if *journal.gate.borrow() != Gate::Open {
+            return Err(Refused::NotCompared);
+        }
+        Ok(journal.clone())
+    }
+}
+
+impl Journal {
+    async fn head(&self) -> SqlResult<Checkpoint> {
+        Sqlite::head(&mut *self.readers.acquire().await?).await
+    }
+
+    async fn rows(&self, from: Sequence) -> SqlResult<Vec<Row>> {
+        Sqlite::rows(&mut *self.readers.acquire().await?, from, MAX_ROWS).await
+    }
+
+    /// Sends the rows up to `end`, until nobody listens any more.
+    async fn send(
+        &self,
+        mut from: Sequence,
+        end: Sequence,
+        sender: &mpsc::Sender<Result<ReadJournalResponse, Status>>,
+    ) {
+        while from <= end {
+            let rows = match self.rows(from).await {
+                Ok(rows) => rows,
+                Err(error) => {
+                    sender.send(Err(status(Error::from(error)))).await.ok();
+                    return;
+                }
+            };
+            let rows: Vec<Row> = rows.into_iter().filter(|row| row.sequence <= end).collect();
+            let Some(last) = rows.last() else { return };
+            from = last.sequence.next();
+            for rows in messages(rows) {
+                if sender.send(Ok(ReadJournalResponse { rows })).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Rows in messages of at most [`MAX_BYTES`].
+fn messages(rows: Vec<Row>) -> Vec<Vec<JournalRow>> {
+    let mut messages: Vec<Vec<JournalRow>> = Vec::new();
+    let mut bytes = MAX_BYTES;
+    for row in rows {
+        if bytes + row.event.len() > MAX_BYTES {
+            messages.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += row.event.len();
+        let row = JournalRow {
+            sequence: row.sequence.0,
+            hash: row.hash.0.to_vec().into(),
+            event: row.event,
+        };
+        messages.last_mut().expect("a message was begun above").push(row);
+    }
+    messages
+}
+
+#[tonic::async_trait]
+impl JournalService for Journals {
+    type ReadJournalStream = ReceiverStream<Result<ReadJournalResponse, Status>>;
+
+    async fn get_journal_head(
+        &self,
+        request: Request<GetJournalHeadRequest>,
+    ) -> Result<Response<GetJournalHeadResponse>, Status> {
+        let (call, message) = Call::open(request);
+        let journal = self.find(&call, message.source).map_err(status)?;
+        let head = journal.head().await.map_err(|error| status(Error::from(error)))?;
+        let hash = head.hash.0.to_vec();
+        Ok(Response::new(GetJournalHeadResponse { sequence: head.sequence.0, hash }))
+    }
+
+    async fn read_journal(
+        &self,
+        request: Request<ReadJournalRequest>,
+    ) -> Result<Response<Self::ReadJournalStream>, Status> {
+        let (call, message) = Call::open(request);
+        let journal = self.find(&call, message.source).map_err(status)?;
+        let head = journal.head().await.map_err(|error| status(Error::from(error)))?;
+        let (sender, receiver) = mpsc::channel(2);
+        let from = Sequence(message.from_sequence.max(1));
+        let shutdown = self.shutdown.clone();
+        tokio::spawn(async move {
+            shutdown.run_until_cancelled(journal.send(from, head.sequence, &sender)).await;
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+}

@@ -1,0 +1,100 @@
+//! Multi-row statements for SQLite. A round trip to SQLite's thread costs as much as
+//! several rows, so rows go in by the hundred, in chunks of a few fixed sizes whose
+//! statements stay prepared.
+
+use std::{collections::HashSet, hash::Hash, sync::OnceLock};
+
+use sqlx::{Sqlite, SqliteConnection, query::Query, sqlite::SqliteArguments};
+
+/// How many rows one statement takes: the greatest first.
+const CHUNKS: [usize; 5] = [256, 64, 16, 4, 1];
+
+/// A statement for any number of rows: `head`, then one group of `row` for each row,
+/// then `tail`.
+///
+/// ```
+/// use chassis::bulk::Statement;
+/// static INSERT: Statement = Statement::new(
+///     "INSERT INTO pet (name, age) VALUES ",
+///     "(?, ?)",
+///     " ON CONFLICT (name) DO UPDATE SET age = excluded.age",
+/// );
+/// ```
+pub struct Statement {
+    head: &'static str,
+    row: &'static str,
+    tail: &'static str,
+    texts: [OnceLock<String>; CHUNKS.len()],
+}
+
+/// A query whose parameters are being bound.
+pub type Bind<'q> = Query<'q, Sqlite, SqliteArguments>;
+
+impl Statement {
+    /// A statement with at most 127 parameters a row, of which SQLite takes 32,766.
+    pub const fn new(head: &'static str, row: &'static str, tail: &'static str) -> Self {
+        Self { head, row, tail, texts: [const { OnceLock::new() }; CHUNKS.len()] }
+    }
+
+    /// Executes it for all rows; `bind` binds the parameters of one row.
+    ///
+    /// # Errors
+    /// What SQLite says of the first chunk that fails.
+    pub async fn execute<R: Sync>(
+        &'static self,
+        connection: &mut SqliteConnection,
+        rows: &[R],
+        bind: impl for<'q> Fn(Bind<'q>, &R) -> Bind<'q> + Send,
+    ) -> Result<(), sqlx::Error> {
+        for (text, chunk) in self.chunks(rows) {
+            let query = chunk.iter().fold(sqlx::query(text), &bind);
+            query.execute(&mut *connection).await?;
+        }
+        Ok(())
+    }
+
+    /// Runs it as a query for all rows, such as `SELECT … WHERE id IN (…)` with `?` as
+    /// its row, and returns what it finds. No row repeats another one.
+    ///
+    /// # Errors
+    /// What SQLite says of the first chunk that fails.
+    pub async fn fetch<R: Sync>(
+        &'static self,
+        connection: &mut SqliteConnection,
+        rows: &[R],
+        bind: impl for<'q> Fn(Bind<'q>, &R) -> Bind<'q> + Send,
+    ) -> Result<Vec<sqlx::sqlite::SqliteRow>, sqlx::Error> {
+        let mut found = Vec::new();
+        for (text, chunk) in self.chunks(rows) {
+            let query = chunk.iter().fold(sqlx::query(text), &bind);
+            found.extend(query.fetch_all(&mut *connection).await?);
+        }
+        Ok(found)
+    }
+
+    /// The rows in chunks, each with the text of its statement.
+    fn chunks<'r, R>(
+        &'static self,
+        mut rows: &'r [R],
+    ) -> impl Iterator<Item = (&'static str, &'r [R])> {
+        std::iter::from_fn(move || {
+            let size = CHUNKS.iter().position(|size| *size <= rows.len())?;
+            let (chunk, rest) = rows.split_at(CHUNKS[size]);
+            rows = rest;
+            Some((self.text(size), chunk))
+        })
+    }
+
+    fn text(&'static self, size: usize) -> &'static str {
+        self.texts[size].get_or_init(|| {
+            let rows = vec![self.row; CHUNKS[size]].join(", ");
+            [self.head, &rows, self.tail].concat()
+        })
+    }
+}
+
+/// The values without repetitions, in the order in which they first come.
+pub fn distinct<T: Clone + Eq + Hash>(values: impl Iterator<Item = T>) -> Vec<T> {
+    let mut seen = HashSet::new();
+    values.filter(|value| seen.insert(value.clone())).collect()
+}

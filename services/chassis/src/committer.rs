@@ -1,0 +1,197 @@
+//! The committer: the one writer of a source's database. It takes all commands that
+//! wait, decides them in the order of their arrival and commits them together: one
+//! sync of the disk serves them all.
+//!
+//! Consumers hand it their batches and the relay hands it what a stream holds beyond
+//! the journal; nothing else writes.
+
+mod commands;
+mod consume;
+mod import;
+mod log;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::sync::Arc;
+
+use bus_schema::{Checkpoint, Source};
+use sqlx::Pool;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
+    time::timeout_at,
+};
+use tracing::Instrument as _;
+
+use crate::{
+    Error, Position, Watermarks,
+    call::Origin,
+    consumer::{Batch, Sink},
+    journal::{Backend, Row},
+    owner::{Command, Domain, Store},
+};
+
+pub(crate) use writer::Writer;
+
+/// How many commands one transaction takes at most. It never waits for more.
+pub const MAX_BATCH: usize = 256;
+/// How many commands wait at most.
+pub const MAX_QUEUED: usize = 4_096;
+/// How many bytes of commands wait at most.
+pub const MAX_QUEUED_BYTES: usize = 64 * 1024 * 1024;
+
+/// Whether commands are carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// Not yet: the journal is being compared with its stream. Says what is waited for.
+    Comparing(String),
+    /// Yes.
+    Open,
+    /// No: the journal and the stream differ. Says what was found.
+    Halted(String),
+}
+
+/// The way to the committer of a service; cheap to clone.
+pub struct Committer<S: Store> {
+    commands: mpsc::Sender<Item<S>>,
+    batches: mpsc::Sender<Job<Batch>>,
+    imports: mpsc::Sender<Job<Vec<Row>>>,
+    bytes: Arc<Semaphore>,
+    gate: watch::Sender<Gate>,
+    readers: Pool<S::Backend>,
+    watermarks: Watermarks,
+}
+
+/// What a carried out command answers with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Committed<R> {
+    /// The resource.
+    pub reply: R,
+    /// Give it to a read that must include the command.
+    pub position: Position,
+}
+
+/// The reply type of a store's domain.
+type Reply<S> = <<S as Store>::Domain as Domain>::Reply;
+/// The error type of a store's domain.
+type Refusal<S> = <<S as Store>::Domain as Domain>::Error;
+/// What a command is answered with.
+type Outcome<S> = Result<Committed<Reply<S>>, Refusal<S>>;
+
+/// A command that waits.
+struct Item<S: Store> {
+    origin: Origin,
+    command: Command<S>,
+    answer: oneshot::Sender<Outcome<S>>,
+    /// Its part of [`MAX_QUEUED_BYTES`].
+    _bytes: OwnedSemaphorePermit,
+}
+
+/// Other work that waits.
+struct Job<T> {
+    work: T,
+    done: oneshot::Sender<Result<(), Error>>,
+}
+
+impl<S: Store> Clone for Committer<S> {
+    fn clone(&self) -> Self {
+        Self {
+            commands: self.commands.clone(),
+            batches: self.batches.clone(),
+            imports: self.imports.clone(),
+            bytes: self.bytes.clone(),
+            gate: self.gate.clone(),
+            readers: self.readers.clone(),
+            watermarks: self.watermarks.clone(),
+        }
+    }
+}
+
+impl<S: Store> Committer<S> {
+    /// Has a command carried out, and returns its answer once it is durable. A command
+    /// once taken is carried out even if nobody waits for it any more.
+    ///
+    /// # Errors
+    /// The rule that it breaks, or why it was not carried out. After a time-out and
+    /// after [`Error::Unavailable`] it may have been: a retry with the same request id
+    /// tells.
+    pub async fn submit(&self, origin: Origin, command: Command<S>) -> Outcome<S> {
+        if let Gate::Halted(found) = &*self.gate.borrow() {
+            return Err(Error::Halted(found.clone()).into());
+        }
+        let size = u32::try_from(origin.size.clamp(1, MAX_QUEUED_BYTES)).unwrap_or(u32::MAX);
+        let bytes = self
+            .bytes
+            .clone()
+            .try_acquire_many_owned(size)
+            .map_err(|_| Error::Overloaded("the committer's queue holds 64 MiB"))?;
+
+        let deadline = origin.deadline;
+        let (answer, answered) = oneshot::channel();
+        let item = Item { origin, command, answer, _bytes: bytes };
+        self.commands.try_send(item).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => {
+                Error::Overloaded("the committer's queue holds 4,096 commands")
+            }
+            mpsc::error::TrySendError::Closed(_) => Error::ShuttingDown,
+        })?;
+
+        let waiting = timeout_at(deadline, answered).instrument(tracing::debug_span!("commit"));
+        match waiting.await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Err(Error::ShuttingDown.into()),
+            Err(_) => Err(self.late().into()),
+        }
+    }
+
+    /// Why a command was not answered in time.
+    fn late(&self) -> Error {
+        match &*self.gate.borrow() {
+            Gate::Open => Error::DeadlineExceeded,
+            Gate::Comparing(what) => Error::NotCompared(what.clone()),
+            Gate::Halted(found) => Error::Halted(found.clone()),
+        }
+    }
+
+    /// Whether commands are carried out now.
+    pub fn gate(&self) -> watch::Receiver<Gate> {
+        self.gate.subscribe()
+    }
+
+    /// How far the service is.
+    pub fn watermarks(&self) -> Watermarks {
+        self.watermarks.clone()
+    }
+
+    /// Lets commands through, or stops them.
+    pub(crate) fn set_gate(&self, gate: Gate) {
+        self.gate.send_if_modified(|now| {
+            let changed = *now != gate;
+            *now = gate;
+            changed
+        });
+    }
+
+    /// Folds what a stream holds beyond the journal into state and journal. The rows
+    /// chain to the journal's head.
+    pub(crate) async fn import(&self, rows: Vec<Row>) -> Result<(), Error> {
+        hand_over(&self.imports, rows).await
+    }
+}
+
+impl<S: Store> Sink for Committer<S> {
+    async fn checkpoint(&self, source: Source) -> Result<Checkpoint, Error> {
+        let mut connection = self.readers.acquire().await?;
+        Ok(S::Backend::checkpoint(&mut connection, source).await?)
+    }
+
+    async fn apply(&self, batch: Batch) -> Result<(), Error> {
+        hand_over(&self.batches, batch).await
+    }
+}
+
+async fn hand_over<T>(queue: &mpsc::Sender<Job<T>>, work: T) -> Result<(), Error> {
+    let (done, outcome) = oneshot::channel();
+    queue.send(Job { work, done }).await.map_err(|_| Error::ShuttingDown)?;
+    outcome.await.map_err(|_| Error::ShuttingDown)?
+}

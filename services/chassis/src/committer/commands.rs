@@ -1,0 +1,210 @@
+use std::{
+    collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use bus_schema::{Event, RequestMark, Sequence, Time};
+
+use super::{
+    Committed, Item, Outcome, Refusal, Reply,
+    log::Log,
+    writer::{CommitError, Writer},
+};
+use crate::{
+    Error,
+    call::Origin,
+    journal::{Backend, RequestKey, RequestRow},
+    owner::{Domain, State, Store},
+};
+
+/// What became of a command in a transaction.
+enum Decided<S: Store> {
+    /// It made events; this is the sequence of the last of them.
+    Made(Reply<S>, Sequence),
+    /// It was carried out before: the event with this sequence answers it.
+    Before(Sequence),
+    Refused(Refusal<S>),
+}
+
+impl<S: Store> Writer<S> {
+    /// Carries out commands in one transaction. If one of them cannot be written,
+    /// halving finds it, and it fails alone.
+    pub(super) async fn commit_commands(&mut self, items: Vec<Item<S>>) {
+        let mut pending = vec![items];
+        while let Some(mut items) = pending.pop() {
+            match self.try_commands(&items).await {
+                Ok(outcomes) => {
+                    for (item, outcome) in items.into_iter().zip(outcomes) {
+                        // Who asked may have left; the command was carried out all the same.
+                        item.answer.send(outcome).ok();
+                    }
+                }
+                Err(error) if items.len() > 1 && error.is_of_data::<S::Backend>() => {
+                    let second = items.split_off(items.len() / 2);
+                    pending.push(second);
+                    pending.push(items);
+                }
+                Err(error) => fail(items, error),
+            }
+        }
+    }
+
+    async fn try_commands(&mut self, items: &[Item<S>]) -> Result<Vec<Outcome<S>>, CommitError> {
+        S::Backend::begin(&mut self.connection).await?;
+        let decided = self.decide_all(items).await;
+        let (log, decided) = self.end(decided).await?;
+        self.watermarks.set(S::Domain::SOURCE, log.head.sequence);
+
+        let position = self.watermarks.reached();
+        let mut outcomes = Vec::with_capacity(items.len());
+        for decided in decided {
+            let (reply, sequence) = match decided {
+                Decided::Made(reply, sequence) => (reply, sequence),
+                // The transaction is committed: from here on nothing may fail the batch.
+                Decided::Before(sequence) => match self.reply_again(&log, sequence).await {
+                    Ok(reply) => (reply, sequence),
+                    Err(error) => {
+                        outcomes.push(Err(Error::from(error).into()));
+                        continue;
+                    }
+                },
+                Decided::Refused(refusal) => {
+                    outcomes.push(Err(refusal));
+                    continue;
+                }
+            };
+            let position = position.with(S::Domain::SOURCE, sequence);
+            outcomes.push(Ok(Committed { reply, position }));
+        }
+        Ok(outcomes)
+    }
+
+    /// Decides every command on the state that those before it left, and writes state
+    /// and events.
+    async fn decide_all(
+        &mut self,
+        items: &[Item<S>],
+    ) -> Result<(Log, Vec<Decided<S>>), CommitError> {
+        let head = S::Backend::head(&mut self.connection).await?;
+        let mut known = self.known_requests(items).await?;
+        let commands: Vec<_> = items.iter().map(|item| &item.command).collect();
+        let mut state = self.store.load(&mut self.connection, &commands).await?;
+
+        let mut log = Log::new(S::Domain::SOURCE, head);
+        let mut decided = Vec::with_capacity(items.len());
+        for item in items {
+            decided.push(decide::<S>(item, &mut state, &mut log, &mut known)?);
+        }
+        if !log.events.is_empty() {
+            self.store.write(&mut self.connection, &state, &log.events).await?;
+            S::Backend::append(&mut self.connection, &log.rows, &log.requests).await?;
+        }
+        Ok((log, decided))
+    }
+
+    /// What the journal remembers of the requests behind these commands.
+    async fn known_requests(
+        &mut self,
+        items: &[Item<S>],
+    ) -> Result<HashMap<RequestKey, RequestRow>, CommitError> {
+        let mut keys: Vec<_> =
+            items.iter().filter_map(|item| Some(request(&item.origin)?.0)).collect();
+        if keys.is_empty() {
+            return Ok(HashMap::new());
+        }
+        keys.sort_unstable_by(|a, b| a.as_bytes().cmp(b.as_bytes()));
+        keys.dedup();
+        let known = S::Backend::requests(&mut self.connection, &keys).await?;
+        Ok(known.into_iter().map(|request| (request.key, request)).collect())
+    }
+
+    /// The answer to a request that was carried out before, from its event.
+    async fn reply_again(
+        &mut self,
+        log: &Log,
+        sequence: Sequence,
+    ) -> Result<Reply<S>, CommitError> {
+        let event = match log.events.iter().find(|event| event.sequence == sequence) {
+            Some(event) => event.clone(),
+            None => self.read_event(sequence).await?,
+        };
+        let events = std::slice::from_ref(&event);
+        let state = self.store.load_for(&mut self.connection, events).await?;
+        S::Domain::reply(&state, &event).map_err(CommitError::Event)
+    }
+
+    async fn read_event(&mut self, sequence: Sequence) -> Result<Event, CommitError> {
+        let rows = S::Backend::rows(&mut self.connection, sequence, 1).await?;
+        let row = rows.into_iter().find(|row| row.sequence == sequence);
+        let row = row.ok_or(sqlx::Error::RowNotFound)?;
+        Event::decode(row.event).map_err(|error| CommitError::Event(error.into()))
+    }
+}
+
+/// Decides one command. A command that breaks a rule, or panics, fails alone.
+fn decide<S: Store>(
+    item: &Item<S>,
+    state: &mut State<S>,
+    log: &mut Log,
+    known: &mut HashMap<RequestKey, RequestRow>,
+) -> Result<Decided<S>, CommitError> {
+    let request = request(&item.origin);
+    if let Some((key, mark)) = request
+        && let Some(before) = known.get(&key)
+    {
+        return Ok(if before.hash == mark.hash {
+            Decided::Before(before.sequence)
+        } else {
+            Decided::Refused(Error::RequestIdReused.into())
+        });
+    }
+
+    let now = Time::now();
+    let drafts = catch_unwind(AssertUnwindSafe(|| {
+        S::Domain::decide(state, &item.origin, &item.command, now)
+    }));
+    let drafts = match drafts {
+        Ok(Ok(drafts)) => drafts,
+        Ok(Err(refusal)) => return Ok(Decided::Refused(refusal)),
+        Err(_) => return Ok(Decided::Refused(Error::internal("a rule panicked").into())),
+    };
+
+    let last = drafts.len().saturating_sub(1);
+    let mut answer = None;
+    for (index, draft) in drafts.into_iter().enumerate() {
+        // The last event answers the request.
+        let mark = item.origin.request.filter(|_| index == last);
+        let event = log.append(draft, mark, item.origin.traceparent.clone(), now);
+        S::Domain::apply(state, event).map_err(CommitError::Event)?;
+        answer = Some(event);
+    }
+    let Some(event) = answer else {
+        return Ok(Decided::Refused(Error::internal("a command made no event").into()));
+    };
+    if let Some((key, mark)) = request {
+        known.insert(key, RequestRow { key, sequence: event.sequence, hash: mark.hash });
+    }
+    let reply = S::Domain::reply(state, event).map_err(CommitError::Event)?;
+    Ok(Decided::Made(reply, event.sequence))
+}
+
+/// The key and mark of a command's request.
+fn request(origin: &Origin) -> Option<(RequestKey, RequestMark)> {
+    let mark = origin.request?;
+    Some((RequestKey::new(&mark, &origin.site, &origin.actor, origin.method), mark))
+}
+
+/// Answers commands of which none was carried out, or of which nobody knows.
+fn fail<S: Store>(items: Vec<Item<S>>, error: CommitError) {
+    let text = crate::error::chain(&error);
+    tracing::error!(error = %text, commands = items.len(), "commit failed");
+    let unavailable = matches!(error, CommitError::Database(_));
+    for item in items {
+        let refusal = if unavailable {
+            Error::Unavailable(sqlx::Error::Protocol(text.clone()))
+        } else {
+            Error::internal(text.clone())
+        };
+        item.answer.send(Err(refusal.into())).ok();
+    }
+}

@@ -1,0 +1,140 @@
+use bus_schema::{DecodeError, Time};
+
+use super::{
+    log::Log,
+    writer::{CommitError, Writer},
+};
+use crate::{
+    Error,
+    consumer::{Batch, Delivery},
+    dead_letter::DeadLetter,
+    journal::Backend,
+    owner::{Caused, Domain, Store},
+};
+
+impl<S: Store> Writer<S> {
+    /// Applies events of another source, with their checkpoint and with what they
+    /// cause, in one transaction. An event that cannot be applied is found by halving,
+    /// and parked.
+    pub(super) async fn apply_batch(&mut self, batch: Batch) -> Result<(), Error> {
+        let mut pending = vec![batch];
+        while let Some(batch) = pending.pop() {
+            match self.try_batch(&batch, None).await {
+                Ok(()) => {}
+                Err(error) if error.is_of_data::<S::Backend>() => match batch.split() {
+                    Ok((first, second)) => pending.extend([second, first]),
+                    Err(single) => {
+                        let reason = crate::error::chain(&error);
+                        self.try_batch(&single, Some(&reason)).await?;
+                    }
+                },
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Tries to apply a batch; with `park`, parks its events for that reason instead.
+    async fn try_batch(&mut self, batch: &Batch, park: Option<&str>) -> Result<(), CommitError> {
+        S::Backend::begin(&mut self.connection).await?;
+        let applied = self.apply_and_advance(batch, park).await;
+        let (letters, log) = self.end(applied).await?;
+
+        if let Some(log) = log {
+            self.watermarks.set(S::Domain::SOURCE, log.head.sequence);
+        }
+        self.watermarks.set(batch.source, batch.to.sequence);
+        for letter in letters {
+            tracing::error!(
+                source = %letter.source,
+                sequence = letter.sequence.0,
+                error = letter.error,
+                "event parked"
+            );
+            metrics::counter!("agora_parked_total", "source" => letter.source.as_str())
+                .increment(1);
+            self.parked.entry(letter.source).or_default().insert(letter.aggregate);
+        }
+        Ok(())
+    }
+
+    async fn apply_and_advance(
+        &mut self,
+        batch: &Batch,
+        park: Option<&str>,
+    ) -> Result<(Vec<DeadLetter>, Option<Log>), CommitError> {
+        let (events, letters) = self.sort(batch, park);
+        let caused =
+            self.store.consume(&mut self.connection, batch.source, &events).await?;
+        let log = if caused.is_empty() { None } else { Some(self.journal(caused).await?) };
+        S::Backend::park(&mut self.connection, &letters).await?;
+        let advanced =
+            S::Backend::advance(&mut self.connection, batch.source, &batch.from, &batch.to)
+                .await?;
+        if !advanced {
+            return Err(CommitError::CheckpointMoved(batch.source));
+        }
+        Ok((letters, log))
+    }
+
+    /// Sorts out what cannot be applied, and what waits behind such an event.
+    fn sort(&self, batch: &Batch, park: Option<&str>) -> (Vec<bus_schema::Event>, Vec<DeadLetter>) {
+        let parked = self.parked.get(&batch.source);
+        let mut newly_parked = Vec::new();
+        let (mut events, mut letters) = (Vec::new(), Vec::new());
+        for delivery in &batch.deliveries {
+            let aggregate = delivery.aggregate();
+            let waits = parked.is_some_and(|parked| parked.contains(&aggregate))
+                || newly_parked.contains(&aggregate);
+            match (&delivery.event, park) {
+                (_, Some(reason)) => letters.push(letter(batch, delivery, reason.to_owned())),
+                (_, None) if waits => letters.push(letter(batch, delivery, String::new())),
+                (Ok(event), None) => events.push(event.clone()),
+                (Err(error), None) => {
+                    newly_parked.push(aggregate);
+                    letters.push(letter(batch, delivery, error.to_string()));
+                }
+            }
+        }
+        (events, letters)
+    }
+
+    /// Journals what consumed events cause.
+    async fn journal(&mut self, caused: Vec<Caused>) -> Result<Log, CommitError> {
+        let head = S::Backend::head(&mut self.connection).await?;
+        let now = Time::now();
+        let mut log = Log::new(S::Domain::SOURCE, head);
+        for Caused { draft, traceparent } in caused {
+            log.append(draft, None, traceparent, now);
+        }
+        let mut state = self.store.load_for(&mut self.connection, &log.events).await?;
+        for event in &log.events {
+            S::Domain::apply(&mut state, event).map_err(CommitError::Event)?;
+        }
+        self.store.write(&mut self.connection, &state, &log.events).await?;
+        S::Backend::append(&mut self.connection, &log.rows, &log.requests).await?;
+        Ok(log)
+    }
+}
+
+impl Delivery {
+    /// What the event happened to, as far as that can be read.
+    pub(crate) fn aggregate(&self) -> Option<uuid::Uuid> {
+        match &self.event {
+            Ok(event) => event.aggregate,
+            Err(DecodeError::UnknownType { aggregate }) => *aggregate,
+            Err(DecodeError::Malformed(_)) => None,
+        }
+    }
+}
+
+fn letter(batch: &Batch, delivery: &Delivery, error: String) -> DeadLetter {
+    DeadLetter {
+        source: batch.source,
+        sequence: delivery.sequence,
+        aggregate: delivery.aggregate(),
+        event: delivery.bytes.clone(),
+        error,
+        parked_at: Time::now(),
+    }
+}

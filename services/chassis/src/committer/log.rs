@@ -1,0 +1,59 @@
+use bus_schema::{Checkpoint, Event, EventId, RequestMark, Source, Time};
+
+use crate::{
+    journal::{RequestKey, RequestRow, Row},
+    owner::Draft,
+};
+
+/// The events of one transaction, on their way into the journal.
+pub(super) struct Log {
+    source: Source,
+    pub(super) head: Checkpoint,
+    pub(super) events: Vec<Event>,
+    pub(super) rows: Vec<Row>,
+    pub(super) requests: Vec<RequestRow>,
+}
+
+impl Log {
+    /// A log that goes on at the journal's head.
+    pub(super) const fn new(source: Source, head: Checkpoint) -> Self {
+        Self { source, head, events: Vec::new(), rows: Vec::new(), requests: Vec::new() }
+    }
+
+    /// Makes a draft the journal's next event: gives it id, sequence, time and hash.
+    pub(super) fn append(
+        &mut self,
+        draft: Draft,
+        request: Option<RequestMark>,
+        traceparent: String,
+        time: Time,
+    ) -> &Event {
+        let event = Event {
+            id: EventId::new(),
+            source: self.source,
+            sequence: self.head.sequence.next(),
+            time,
+            actor: draft.actor,
+            request,
+            site: draft.site,
+            post_id: draft.post_id,
+            aggregate: draft.aggregate,
+            traceparent,
+            kind: draft.kind,
+        };
+        let bytes = event.encode();
+        self.head = self.head.extend(&bytes);
+        self.push(Row { sequence: self.head.sequence, hash: self.head.hash, event: bytes }, event)
+    }
+
+    /// Takes over an event that has its place already.
+    pub(super) fn push(&mut self, row: Row, event: Event) -> &Event {
+        self.head = row.checkpoint();
+        if let (Some(key), Some(mark)) = (RequestKey::of(&event), event.request) {
+            self.requests.push(RequestRow { key, sequence: row.sequence, hash: mark.hash });
+        }
+        self.rows.push(row);
+        self.events.push(event);
+        &self.events[self.events.len() - 1]
+    }
+}

@@ -1,0 +1,207 @@
+use std::{
+    collections::{HashMap, HashSet},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use bus_schema::{Sequence, Source};
+use sqlx::Pool;
+use tokio::{
+    sync::{Semaphore, mpsc, watch},
+    time::Instant,
+};
+use uuid::Uuid;
+
+use super::{Batch, Committer, Gate, Item, Job, MAX_BATCH, MAX_QUEUED, MAX_QUEUED_BYTES};
+use crate::{
+    Error, Position, Watermarks,
+    journal::{Backend, Row, SqlResult},
+    owner::{ApplyError, Connection, ConsumeError, Domain, Store},
+};
+
+/// Batches and imports that wait: their senders wait for them anyway.
+const MAX_JOBS: usize = 8;
+
+/// The task behind a [`Committer`], and the only owner of the writing connection.
+pub(crate) struct Writer<S: Store> {
+    pub(super) store: S,
+    pub(super) connection: Connection<S>,
+    pub(super) watermarks: Watermarks,
+    /// The aggregates of other sources that have parked events: later ones wait behind.
+    pub(super) parked: HashMap<Source, HashSet<Option<Uuid>>>,
+    commands: mpsc::Receiver<Item<S>>,
+    batches: mpsc::Receiver<Job<Batch>>,
+    imports: mpsc::Receiver<Job<Vec<Row>>>,
+    gate: watch::Receiver<Gate>,
+    wal: Option<PathBuf>,
+}
+
+/// Why a transaction was not committed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CommitError {
+    #[error("the database failed")]
+    Database(#[from] sqlx::Error),
+    #[error("an event cannot be folded")]
+    Event(#[source] ApplyError),
+    #[error("the checkpoint of {0} has moved: another process applies its events too")]
+    CheckpointMoved(Source),
+    #[error("event {found} does not chain to the journal, which goes on with {expected}")]
+    NotChained { expected: Sequence, found: Sequence },
+}
+
+impl CommitError {
+    /// Whether the same would fail again, so that halving the batch finds the culprit.
+    pub(super) fn is_of_data<B: Backend>(&self) -> bool {
+        match self {
+            Self::Database(error) => B::is_data_error(error),
+            Self::Event(_) => true,
+            Self::CheckpointMoved(_) | Self::NotChained { .. } => false,
+        }
+    }
+}
+
+impl From<ConsumeError> for CommitError {
+    fn from(error: ConsumeError) -> Self {
+        match error {
+            ConsumeError::Database(error) => Self::Database(error),
+            ConsumeError::Event(error) => Self::Event(error),
+        }
+    }
+}
+
+impl From<CommitError> for Error {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Database(error) => Self::Unavailable(error),
+            other => Self::internal(other),
+        }
+    }
+}
+
+impl<S: Store> Writer<S> {
+    /// A committer and its task, for a database that was just opened. The gate is
+    /// closed until the relay has compared journal and stream.
+    pub(crate) async fn open(
+        store: S,
+        mut connection: Connection<S>,
+        readers: Pool<S::Backend>,
+        wal: Option<PathBuf>,
+    ) -> SqlResult<(Self, Committer<S>)> {
+        let known: Vec<Source> = std::iter::once(S::Domain::SOURCE)
+            .chain(S::Domain::CONSUMES.iter().copied())
+            .collect();
+        let watermarks = Watermarks::new(&known);
+        let head = S::Backend::head(&mut connection).await?;
+        let mut position = Position::ZERO.with(S::Domain::SOURCE, head.sequence);
+        let mut parked = HashMap::new();
+        for source in S::Domain::CONSUMES {
+            let checkpoint = S::Backend::checkpoint(&mut connection, *source).await?;
+            position = position.with(*source, checkpoint.sequence);
+            let aggregates = S::Backend::parked(&mut connection, *source).await?;
+            parked.insert(*source, aggregates.into_iter().collect());
+        }
+        watermarks.set_all(position);
+
+        let (commands, commands_taken) = mpsc::channel(MAX_QUEUED);
+        let (batches, batches_taken) = mpsc::channel(MAX_JOBS);
+        let (imports, imports_taken) = mpsc::channel(MAX_JOBS);
+        let gate = watch::Sender::new(Gate::Comparing("waiting for NATS".into()));
+        let writer = Self {
+            store,
+            connection,
+            watermarks: watermarks.clone(),
+            parked,
+            commands: commands_taken,
+            batches: batches_taken,
+            imports: imports_taken,
+            gate: gate.subscribe(),
+            wal,
+        };
+        let bytes = Arc::new(Semaphore::new(MAX_QUEUED_BYTES));
+        let committer =
+            Committer { commands, batches, imports, bytes, gate, readers, watermarks };
+        Ok((writer, committer))
+    }
+
+    /// Works until every [`Committer`] is dropped and nothing waits any more.
+    pub(crate) async fn run(mut self) {
+        let mut items = Vec::with_capacity(MAX_BATCH);
+        loop {
+            let open = *self.gate.borrow_and_update() == Gate::Open;
+            tokio::select! {
+                taken = self.commands.recv_many(&mut items, MAX_BATCH), if open => {
+                    if taken == 0 {
+                        return;
+                    }
+                    self.carry_out(std::mem::take(&mut items)).await;
+                }
+                Some(job) = self.batches.recv(), if open => {
+                    let outcome = self.apply_batch(job.work).await;
+                    // Who handed it over may be gone: the checkpoint tells the next one.
+                    job.done.send(outcome).ok();
+                }
+                Some(job) = self.imports.recv() => {
+                    let outcome = self.import(job.work).await;
+                    job.done.send(outcome).ok();
+                }
+                changed = self.gate.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                }
+            }
+            self.restart_wal().await;
+        }
+    }
+
+    /// Carries out commands, those aside whose deadline has passed.
+    async fn carry_out(&mut self, items: Vec<Item<S>>) {
+        let now = Instant::now();
+        let (late, items): (Vec<_>, Vec<_>) =
+            items.into_iter().partition(|item| item.origin.deadline <= now);
+        for item in late {
+            item.answer.send(Err(Error::DeadlineExceeded.into())).ok();
+        }
+        if !items.is_empty() {
+            self.commit_commands(items).await;
+        }
+    }
+
+    /// Commits if `work` succeeded, rolls back if it failed.
+    pub(super) async fn end<T>(
+        &mut self,
+        work: Result<T, CommitError>,
+    ) -> Result<T, CommitError> {
+        match work {
+            Ok(done) => {
+                if let Err(error) = S::Backend::commit(&mut self.connection).await {
+                    self.rollback().await;
+                    return Err(error.into());
+                }
+                Ok(done)
+            }
+            Err(error) => {
+                self.rollback().await;
+                Err(error)
+            }
+        }
+    }
+
+    pub(super) async fn rollback(&mut self) {
+        if let Err(error) = S::Backend::rollback(&mut self.connection).await {
+            // The database itself rolls back on some errors: then there is nothing left to.
+            tracing::debug!(%error, "rollback failed");
+        }
+    }
+
+    /// Has the WAL start from its beginning once it is large: background checkpoints
+    /// copy it, but only a moment without writers lets it be written over.
+    async fn restart_wal(&mut self) {
+        const MAX_WAL_BYTES: u64 = 64 * 1024 * 1024;
+        let Some(wal) = &self.wal else { return };
+        let large = std::fs::metadata(wal).is_ok_and(|file| file.len() > MAX_WAL_BYTES);
+        if large && let Err(error) = S::Backend::restart_wal(&mut self.connection).await {
+            tracing::warn!(%error, "cannot restart the WAL");
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Layered configuration: defaults < TOML file < environment (`AGORA_…`) < flags.
+//! Unknown keys are errors.
+//!
+//! A variable is named `AGORA_<SECTION>__<KEY>`, with two underscores; a list is
+//! written `["a", "b"]`. Variables without two underscores are none of these.
+
+mod layers;
+mod secret;
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+pub use layers::{ConfigError, load, print};
+pub use secret::Secret;
+
+/// What a [`crate::Host`] needs to know.
+#[derive(Clone, Debug, Default)]
+pub struct Host {
+    /// Where it listens and how much it takes.
+    pub server: Server,
+    /// The bus.
+    pub nats: Nats,
+    /// Whose tokens are believed.
+    pub auth: Auth,
+    /// Logs and traces.
+    pub telemetry: Telemetry,
+}
+
+/// `[server]`: where a process listens and how much it takes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Server {
+    /// gRPC and gRPC-Web. Port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// `/livez`, `/readyz`, `/metrics`. Port 0 takes any free one.
+    pub http_listen: SocketAddr,
+    /// How long a request may take, streams aside; a caller may ask for less.
+    pub request_timeout_ms: u64,
+    /// How many bytes a request's message may have.
+    pub max_request_bytes: usize,
+    /// How many requests are worked on at the same time in this process; more are
+    /// refused.
+    pub max_in_flight: usize,
+    /// Origins whose pages may call over gRPC-Web, such as `https://example.org`.
+    pub cors_origins: Vec<String>,
+    /// Names besides localhost that callers may call a server on loopback by.
+    pub allowed_hosts: Vec<String>,
+    /// How long a connection may be silent before it is asked for a sign of life.
+    pub keepalive_interval_ms: u64,
+    /// How long that sign may take.
+    pub keepalive_timeout_ms: u64,
+    /// After this time a connection is ended, gently, so that callers spread over
+    /// replicas. 0 means never.
+    pub max_connection_age_ms: u64,
+    /// How long open requests may take to end at shutdown.
+    pub drain_timeout_ms: u64,
+    /// What page tokens are sealed with and requests are hashed with, at least 32
+    /// characters; the same for every replica. Absent means one that is made and kept
+    /// in the data folder.
+    pub secret: Option<Secret>,
+}
+
+/// `[nats]`: the bus.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Nats {
+    /// Where NATS is, such as `nats://127.0.0.1:4222`.
+    pub url: String,
+    /// Replicas of each stream: 1 embedded, 3 in a cluster.
+    pub replicas: usize,
+    /// Bytes that a stream holds at most; -1 for as many as the disk takes.
+    pub max_bytes: i64,
+    /// A `.creds` file to log in with.
+    pub credentials_file: Option<PathBuf>,
+    /// A user to log in as, with `password`.
+    pub user: Option<String>,
+    /// The user's password.
+    pub password: Option<Secret>,
+}
+
+/// `[auth]`: whose tokens are believed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Auth {
+    /// The `iss` that a token must have.
+    pub issuer: String,
+    /// The `aud` that a token must have.
+    pub audience: String,
+    /// PEM files with Ed25519 public keys; a token verifies with any of them.
+    pub public_keys: Vec<PathBuf>,
+    /// By how much clocks may differ.
+    pub leeway_s: u64,
+}
+
+/// `[telemetry]`: logs and traces.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Telemetry {
+    /// What is logged, such as `info,chassis=debug`.
+    pub log: String,
+    /// How it is logged.
+    pub log_format: LogFormat,
+    /// Where traces go, by OTLP over gRPC, such as `http://127.0.0.1:4317`. Absent
+    /// means that there are none.
+    pub otlp_endpoint: Option<String>,
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// [`Self::Human`] on a terminal, else [`Self::Json`].
+    #[default]
+    Auto,
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[database]`: the service's own database.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Database {
+    /// The SQLite file.
+    pub path: PathBuf,
+    /// How many connections read at the same time.
+    pub readers: u32,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: (Ipv4Addr::LOCALHOST, 7400).into(),
+            http_listen: (Ipv4Addr::LOCALHOST, 7480).into(),
+            request_timeout_ms: 10_000,
+            max_request_bytes: 1024 * 1024,
+            max_in_flight: 2_048,
+            cors_origins: Vec::new(),
+            allowed_hosts: Vec::new(),
+            keepalive_interval_ms: 30_000,
+            keepalive_timeout_ms: 10_000,
+            max_connection_age_ms: 0,
+            drain_timeout_ms: 10_000,
+            secret: None,
+        }
+    }
+}
+
+impl Default for Nats {
+    fn default() -> Self {
+        Self {
+            url: "nats://127.0.0.1:4222".into(),
+            replicas: 1,
+            max_bytes: -1,
+            credentials_file: None,
+            user: None,
+            password: None,
+        }
+    }
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Self {
+            issuer: "agora".into(),
+            audience: "agora".into(),
+            public_keys: Vec::new(),
+            leeway_s: 30,
+        }
+    }
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self {
+            log: "info,async_nats=warn".into(),
+            log_format: LogFormat::Auto,
+            otlp_endpoint: None,
+        }
+    }
+}
+
+impl Database {
+    /// The folder that the database is in; what belongs to it stands beside it.
+    pub fn folder(&self) -> &Path {
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        folder.unwrap_or(Path::new("."))
+    }
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self { path: "agora.db".into(), readers: 4 }
+    }
+}

@@ -1,0 +1,82 @@
+//! The consumer: reads another source's stream in order, verifies its chain, and
+//! hands the events in batches to what applies them.
+//!
+//! It starts *at* its checkpoint: the message there must have the checkpoint's hash,
+//! and every further one must chain. A stream that was cut off, recreated or replaced
+//! is known by that, whatever its sequences say.
+
+pub(crate) mod read;
+mod run;
+
+use std::future::Future;
+
+use bus_schema::{Checkpoint, DecodeError, Event, Hash, Sequence, Source};
+use bytes::Bytes;
+
+use crate::Error;
+
+pub use run::{Consumer, spawn};
+
+/// How many events a batch has at most.
+pub const MAX_BATCH: usize = 1_000;
+/// How many verified events wait for the batch that will take them.
+pub const MAX_READ_AHEAD: usize = 16_384;
+
+/// One event as it was delivered: it verifies and chains.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// Its number in its source's journal.
+    pub sequence: Sequence,
+    /// The chain up to and with this event.
+    pub hash: Hash,
+    /// Byte for byte what the journal holds.
+    pub bytes: Bytes,
+    /// The event, or why this program cannot apply it.
+    pub event: Result<Event, DecodeError>,
+}
+
+/// Events of one source that follow each other without holes.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// Whose events these are.
+    pub source: Source,
+    /// What was applied before them.
+    pub from: Checkpoint,
+    /// What is applied with them.
+    pub to: Checkpoint,
+    /// At least one.
+    pub deliveries: Vec<Delivery>,
+}
+
+impl Batch {
+    /// Two halves, or the batch itself if it holds a single event.
+    pub(crate) fn split(mut self) -> Result<(Self, Self), Self> {
+        if self.deliveries.len() < 2 {
+            return Err(self);
+        }
+        let rest = self.deliveries.split_off(self.deliveries.len() / 2);
+        let last = &self.deliveries[self.deliveries.len() - 1];
+        let middle = Checkpoint { sequence: last.sequence, hash: last.hash };
+        let second =
+            Self { source: self.source, from: middle, to: self.to, deliveries: rest };
+        self.to = middle;
+        Ok((self, second))
+    }
+}
+
+/// What applies a consumer's events.
+pub trait Sink: Clone + Send + Sync + 'static {
+    /// How many events it takes at once at most.
+    const MAX_BATCH: usize = MAX_BATCH;
+
+    /// What it has applied of a source.
+    fn checkpoint(
+        &self,
+        source: Source,
+    ) -> impl Future<Output = Result<Checkpoint, Error>> + Send;
+
+    /// Applies a batch and moves the checkpoint from [`Batch::from`] to [`Batch::to`],
+    /// in one transaction and only if it still is there. What it cannot apply, it
+    /// parks; an error means that nothing was done and that the same may succeed later.
+    fn apply(&self, batch: Batch) -> impl Future<Output = Result<(), Error>> + Send;
+}

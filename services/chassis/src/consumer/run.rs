@@ -1,0 +1,166 @@
+use std::time::Duration;
+
+use async_nats::jetstream;
+use backon::{BackoffBuilder as _, ExponentialBuilder};
+use bus_schema::{Checkpoint, Source};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep},
+};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tracing::Instrument as _;
+
+use super::{
+    Batch, Delivery, MAX_READ_AHEAD, Sink,
+    read::{ReadError, read},
+};
+use crate::{Error, Host, host::Health, telemetry};
+
+/// A batch should keep other work waiting no longer than this.
+const BATCH_TIME: Duration = Duration::from_millis(10);
+/// How few events a batch is cut down to at the least.
+const MIN_BATCH: usize = 64;
+/// A session that lasted this long was a success: the next failure starts with a short
+/// pause again.
+const STEADY: Duration = Duration::from_secs(10);
+
+/// One consumer: reads one source for one sink.
+pub struct Consumer<K: Sink> {
+    source: Source,
+    sink: K,
+    jetstream: jetstream::Context,
+    shutdown: CancellationToken,
+    health: Health,
+}
+
+/// Starts a consumer in a host; it runs until the host shuts down.
+pub fn spawn<K: Sink>(host: &mut Host, service: &str, source: Source, sink: K) {
+    let name = format!("{service} consumer of {source}");
+    let consumer = Consumer {
+        source,
+        sink,
+        jetstream: host.jetstream(),
+        shutdown: host.shutdown(),
+        health: host.health(&name),
+    };
+    // A consumer that is behind, or cannot read, must not take its service out of
+    // rotation: what was applied can be read all the same.
+    consumer.health.set_ready(true, "starting");
+    host.spawn(&name, consumer.run());
+}
+
+/// Why a session has ended.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error("cannot read")]
+    Read(#[from] ReadError),
+    #[error("cannot apply")]
+    Apply(#[source] Error),
+}
+
+impl<K: Sink> Consumer<K> {
+    async fn run(self) -> Result<(), Error> {
+        let shutdown = self.shutdown.clone();
+        shutdown.run_until_cancelled(self.run_sessions()).await;
+        Ok(())
+    }
+
+    /// Reads and applies; after an error starts again at the sink's checkpoint, with
+    /// pauses that grow.
+    async fn run_sessions(&self) {
+        let pauses = ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(100))
+            .with_max_delay(Duration::from_secs(5))
+            .with_jitter()
+            .without_max_times();
+        let mut pause = pauses.build();
+        loop {
+            let started = Instant::now();
+            let Err(ended) = self.run_session().await;
+            let text = crate::error::chain(&ended);
+            match ended {
+                // While a stream or NATS is absent this repeats: not worth a warning.
+                Ended::Read(ReadError::Unavailable { .. }) => {
+                    tracing::info!(source = %self.source, error = %text, "consumer waits");
+                }
+                _ => tracing::error!(source = %self.source, error = %text, "consumer stopped"),
+            }
+            self.health.set_ready(true, &text);
+            if started.elapsed() > STEADY {
+                pause = pauses.build();
+            }
+            sleep(pause.next().unwrap_or(Duration::from_secs(5))).await;
+        }
+    }
+
+    async fn run_session(&self) -> Result<std::convert::Infallible, Ended> {
+        let from = self.sink.checkpoint(self.source).await.map_err(Ended::Apply)?;
+        let (events, mut delivered) = mpsc::channel(MAX_READ_AHEAD);
+        let (end, ended) = oneshot::channel();
+        let (jetstream, source) = (self.jetstream.clone(), self.source);
+        // A task of its own: decoding and hashing run beside the SQL.
+        let _reader = AbortOnDropHandle::new(tokio::spawn(async move {
+            let error = read(&jetstream, source, from, &events).await;
+            end.send(error).ok();
+        }));
+
+        self.health.set_ready(true, "running");
+        self.apply(from, &mut delivered).await?;
+        Err(ended.await.unwrap_or(ReadError::Stopped).into())
+    }
+
+    /// Applies what is delivered, in batches, until nothing more comes.
+    async fn apply(
+        &self,
+        from: Checkpoint,
+        delivered: &mut mpsc::Receiver<Delivery>,
+    ) -> Result<(), Ended> {
+        let applied = metrics::counter!(
+            "agora_consumer_applied_total", "source" => self.source.as_str()
+        );
+        let mut checkpoint = from;
+        let mut size = MIN_BATCH;
+        loop {
+            let mut deliveries = Vec::new();
+            if delivered.recv_many(&mut deliveries, size).await == 0 {
+                return Ok(());
+            }
+            let last = &deliveries[deliveries.len() - 1];
+            let to = Checkpoint { sequence: last.sequence, hash: last.hash };
+            let count = deliveries.len();
+            let span = span(self.source, &deliveries);
+            let batch = Batch { source: self.source, from: checkpoint, to, deliveries };
+
+            let started = Instant::now();
+            self.sink.apply(batch).instrument(span).await.map_err(Ended::Apply)?;
+            applied.increment(count as u64);
+            checkpoint = to;
+            size = next_size::<K>(size, count, started.elapsed());
+        }
+    }
+}
+
+/// Batches grow while they are quick and full, and shrink when they take too long.
+fn next_size<K: Sink>(size: usize, count: usize, took: Duration) -> usize {
+    // A sink that takes more than usual at once has nobody else waiting.
+    let patient = K::MAX_BATCH > super::MAX_BATCH;
+    if took > BATCH_TIME && !patient {
+        (size / 2).max(MIN_BATCH)
+    } else if count == size {
+        (size * 2).min(K::MAX_BATCH)
+    } else {
+        size
+    }
+}
+
+/// A span that goes on with the trace of the first event of the batch that has one.
+fn span(source: Source, deliveries: &[Delivery]) -> tracing::Span {
+    let traced = deliveries.iter().find_map(|delivery| {
+        let event = delivery.event.as_ref().ok()?;
+        (!event.traceparent.is_empty()).then_some(event.traceparent.as_str())
+    });
+    let Some(traceparent) = traced else { return tracing::Span::none() };
+    let span = tracing::info_span!("consume", source = %source, events = deliveries.len());
+    telemetry::span_parent(&span, traceparent);
+    span
+}

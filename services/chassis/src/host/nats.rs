@@ -1,0 +1,215 @@
+use std::{path::PathBuf, time::Duration};
+
+use async_nats::{Client, ConnectOptions, Event};
+use tokio::{sync::watch, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::Health;
+use crate::config;
+
+/// The oldest nats-server that does what is needed; older ones ignore parts of it
+/// without a word.
+const OLDEST: (i64, i64, i64) = (2, 12, 0);
+/// How long a process waits for NATS when it starts. Afterwards it goes on without:
+/// reads are answered, and all catches up once NATS is there.
+const GRACE: Duration = Duration::from_secs(2);
+/// How long one try to connect may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest pause between two tries to connect.
+const MAX_PAUSE_MS: u64 = 1_000;
+/// How often a silent connection is asked for a sign of life.
+const PING: Duration = Duration::from_secs(10);
+
+/// Why NATS cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum NatsError {
+    /// The configured address is none.
+    #[error("nats.url {url} is not an address such as nats://127.0.0.1:4222")]
+    Url {
+        /// What is configured.
+        url: String,
+        /// Why.
+        #[source]
+        source: async_nats::ConnectError,
+    },
+    /// Passwords do not belong into the address, which is printed and logged.
+    #[error("nats.url holds a password: put it into nats.user and nats.password")]
+    PasswordInUrl,
+    /// One of user and password is missing.
+    #[error("nats.user and nats.password belong together: one of them is missing")]
+    HalfALogin,
+    /// The file with credentials cannot be read.
+    #[error("cannot read nats.credentials_file {path}")]
+    Credentials {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The server is too old.
+    #[error(
+        "the nats-server at {url} is {version}, and at least 2.12 is needed: start a newer one, \
+         or choose another by nats.url (AGORA_NATS__URL)"
+    )]
+    TooOld {
+        /// Where it is.
+        url: String,
+        /// Its version.
+        version: String,
+    },
+    /// The server keeps no streams.
+    #[error("the nats-server at {url} runs without JetStream: start it with -js")]
+    NoJetStream {
+        /// Where it is.
+        url: String,
+    },
+}
+
+/// What was last heard of the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Link {
+    Pending,
+    Failed,
+    Connected,
+}
+
+/// A connection to NATS that may not be there yet, and what is heard of it.
+pub(super) struct Nats {
+    pub(super) client: Client,
+    url: String,
+    links: watch::Receiver<Link>,
+}
+
+impl Nats {
+    /// Starts to connect, and waits for [`GRACE`] whether it succeeds.
+    ///
+    /// # Errors
+    /// [`NatsError`]; a server that does not answer is none.
+    pub(super) async fn connect(settings: &config::Nats, name: &str) -> Result<Self, NatsError> {
+        let url = settings.url.clone();
+        if url.contains('@') {
+            return Err(NatsError::PasswordInUrl);
+        }
+        if settings.user.is_some() != settings.password.is_some() {
+            return Err(NatsError::HalfALogin);
+        }
+        let (link, mut links) = watch::channel(Link::Pending);
+        let connected = options(settings, name, link).await?.connect(&url).await;
+        let client = connected.map_err(|source| NatsError::Url { url: url.clone(), source })?;
+
+        // Told or not: after the grace it goes on.
+        timeout(GRACE, links.wait_for(|link| *link != Link::Pending)).await.ok();
+        let nats = Self { client, url, links };
+        let link = *nats.links.borrow();
+        if link == Link::Connected {
+            nats.check().await?;
+        } else {
+            tracing::warn!(url = nats.url, "NATS is not reached; going on without it for now");
+        }
+        Ok(nats)
+    }
+
+    /// Whether the connected server does what is needed.
+    async fn check(&self) -> Result<(), NatsError> {
+        // The server's description is there before the first answer.
+        timeout(GRACE, self.client.flush()).await.ok();
+        let Some(info) = self.client.try_server_info() else { return Ok(()) };
+        let (major, minor, patch) = OLDEST;
+        if !self.client.is_server_compatible(major, minor, patch) {
+            return Err(NatsError::TooOld { url: self.url.clone(), version: info.version });
+        }
+        if !info.jetstream {
+            return Err(NatsError::NoJetStream { url: self.url.clone() });
+        }
+        Ok(())
+    }
+
+    /// Checks the server after every connect, and says what is wrong as health.
+    pub(super) async fn watch(mut self, health: Health, shutdown: CancellationToken) {
+        loop {
+            let link = *self.links.borrow_and_update();
+            match link {
+                Link::Connected => match self.check().await {
+                    Ok(()) => health.set_ready(true, "connected"),
+                    Err(error) => {
+                        tracing::error!(%error, "NATS cannot be used");
+                        health.set_ready(false, &error.to_string());
+                    }
+                },
+                // Reads and, in a running service, writes go on without NATS.
+                Link::Pending | Link::Failed => health.set_ready(true, "not connected"),
+            }
+            if !matches!(shutdown.run_until_cancelled(self.links.changed()).await, Some(Ok(()))) {
+                return;
+            }
+        }
+    }
+}
+
+async fn options(
+    settings: &config::Nats,
+    name: &str,
+    link: watch::Sender<Link>,
+) -> Result<ConnectOptions, NatsError> {
+    let mut options = ConnectOptions::new()
+        .name(format!("agora {name}"))
+        .retry_on_initial_connect()
+        .connection_timeout(CONNECT_TIMEOUT)
+        .ping_interval(PING)
+        .reconnect_delay_callback(|attempts| {
+            let pause = 10_u64 << attempts.min(7);
+            Duration::from_millis(pause.min(MAX_PAUSE_MS))
+        })
+        .event_callback(move |event| {
+            let heard = hear(&event);
+            if let Some(heard) = heard {
+                link.send_if_modified(|link| {
+                    // A new connection may be to another server: it counts each time.
+                    let changed = *link != heard || heard == Link::Connected;
+                    *link = heard;
+                    changed
+                });
+            }
+            async {}
+        });
+    if let (Some(user), Some(password)) = (&settings.user, &settings.password) {
+        options = options.user_and_password(user.clone(), password.expose().to_owned());
+    }
+    if let Some(path) = &settings.credentials_file {
+        let read = options.credentials_file(path).await;
+        options = read.map_err(|source| NatsError::Credentials { path: path.clone(), source })?;
+    }
+    Ok(options)
+}
+
+/// Logs an event of the connection, and says what it means for it.
+fn hear(event: &Event) -> Option<Link> {
+    match event {
+        Event::Connected => {
+            tracing::info!("NATS is connected");
+            Some(Link::Connected)
+        }
+        Event::Disconnected => {
+            tracing::warn!("NATS is disconnected");
+            Some(Link::Failed)
+        }
+        Event::ClientError(error) => {
+            tracing::debug!(%error, "NATS cannot be reached");
+            Some(Link::Failed)
+        }
+        Event::SlowConsumer(subscription) => {
+            tracing::error!(subscription, "NATS messages were dropped: a subscription is slow");
+            None
+        }
+        Event::ServerError(error) => {
+            tracing::error!(%error, "NATS refuses something");
+            None
+        }
+        Event::LameDuckMode => {
+            tracing::info!("the nats-server is about to stop");
+            None
+        }
+        Event::Draining | Event::Closed => None,
+    }
+}

@@ -1,0 +1,38 @@
+//! What every service of Agora shares, so that a service's own crate holds nothing
+//! but its domain.
+//!
+//! - The edge: [`config`], [`telemetry`], [`host`] (the gRPC and HTTP
+//!   servers of one process), [`auth`], [`error`], [`page`], [`position`],
+//!   [`fields`].
+//! - The way of a write: [`database`], [`journal`], [`committer`], [`relay`].
+//! - The way of an event: [`consumer`], [`dead_letter`].
+//!
+//! It knows nothing of posts or comments.
+
+mod admin;
+pub mod auth;
+pub mod bulk;
+pub mod call;
+pub mod committer;
+pub mod config;
+pub mod consumer;
+pub mod content;
+pub mod database;
+pub mod dead_letter;
+pub mod error;
+pub mod fields;
+pub mod host;
+pub mod journal;
+pub mod keys;
+pub mod owner;
+pub mod page;
+pub mod position;
+pub mod program;
+pub mod relay;
+pub mod telemetry;
+
+pub use call::Call;
+pub use error::{Error, Explain, status};
+pub use host::{Host, Running, StartError};
+pub use keys::Keys;
+pub use position::{Position, Watermarks};

@@ -1,0 +1,215 @@
+//! What a service that owns events gives to the chassis: its rules ([`Domain`]) and
+//! its SQL ([`Store`]). From these [`start`] makes the whole way of a write:
+//! committer, journal, relay and consumers.
+
+use std::{convert::Infallible, error::Error as StdError, future::Future};
+
+use bus_schema::{Event, Kind, PostId, Site, Source, Stream, Time};
+use sqlx::{Pool, Sqlite, migrate::Migrator};
+use uuid::Uuid;
+
+use crate::{
+    Error, Explain, Host, StartError, Watermarks,
+    call::Origin,
+    committer::{Committer, Writer},
+    config, consumer,
+    database::{self, Database, OpenError},
+    journal::Backend,
+    relay::Relay,
+};
+
+/// The rules of a service, without I/O.
+pub trait Domain: Send + Sync + 'static {
+    /// Whose events they make.
+    const SOURCE: Source;
+    /// Whose events the service consumes.
+    const CONSUMES: &'static [Source];
+    /// What can be asked for, parsed: every field is valid by its type.
+    type Command: Send + Sync + 'static;
+    /// The aggregates that a batch of commands or events touches.
+    type State: Send + Sync + 'static;
+    /// The resource that a command answers with.
+    type Reply: Send + 'static;
+    /// Why a command is refused.
+    type Error: Explain + From<Error> + Send + Sync + 'static;
+
+    /// Decides a command on the state: the events that it makes, at least one, the
+    /// last of which it answers with.
+    ///
+    /// # Errors
+    /// The rule that the command breaks.
+    fn decide(
+        state: &Self::State,
+        origin: &Origin,
+        command: &Self::Command,
+        now: Time,
+    ) -> Result<Vec<Draft>, Self::Error>;
+
+    /// Folds one of the service's own events into the state.
+    ///
+    /// # Errors
+    /// If the event cannot be read: its content is sealed, or a newer program wrote
+    /// it.
+    fn apply(state: &mut Self::State, event: &Event) -> Result<(), ApplyError>;
+
+    /// The answer to the request that made an event, from the event and from what
+    /// never changes of its aggregate: a retry gets the same answer however far the
+    /// state has gone on.
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    fn reply(state: &Self::State, event: &Event) -> Result<Self::Reply, ApplyError>;
+}
+
+/// An event that cannot be folded, and why.
+pub type ApplyError = Box<dyn StdError + Send + Sync>;
+
+/// An event before the committer gives it id, sequence and time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Draft {
+    /// The site that it belongs to.
+    pub site: Site,
+    /// The post that it belongs to.
+    pub post_id: Option<PostId>,
+    /// The post or comment that it happens to.
+    pub aggregate: Option<Uuid>,
+    /// Who causes it.
+    pub actor: String,
+    /// What happens.
+    pub kind: Kind,
+}
+
+/// The SQL of a service on one kind of database. All of it runs in transactions that
+/// the committer begins and ends.
+pub trait Store: Send + Sync + 'static {
+    /// The rules whose state it keeps.
+    type Domain: Domain;
+    /// The kind of database.
+    type Backend: Backend;
+
+    /// Loads the aggregates that commands touch, in one query a table.
+    fn load(
+        &self,
+        connection: &mut Connection<Self>,
+        commands: &[&Command<Self>],
+    ) -> impl Future<Output = Result<State<Self>, sqlx::Error>> + Send;
+
+    /// Loads the aggregates that the service's own events touch: to import a stream's
+    /// tail, to write what consumed events caused, and to answer a retry.
+    fn load_for(
+        &self,
+        connection: &mut Connection<Self>,
+        events: &[Event],
+    ) -> impl Future<Output = Result<State<Self>, sqlx::Error>> + Send;
+
+    /// Writes the state that these events of the service's own left.
+    fn write(
+        &self,
+        connection: &mut Connection<Self>,
+        state: &State<Self>,
+        events: &[Event],
+    ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+
+    /// Applies another source's events, in their order, and returns the events that
+    /// they cause, in the order in which they are to be journalled.
+    fn consume(
+        &self,
+        connection: &mut Connection<Self>,
+        source: Source,
+        events: &[Event],
+    ) -> impl Future<Output = Result<Vec<Caused>, ConsumeError>> + Send;
+}
+
+/// An event that another source's event causes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Caused {
+    /// The event to journal.
+    pub draft: Draft,
+    /// W3C trace context of the event that causes it.
+    pub traceparent: String,
+}
+
+/// Why events of another source cannot be applied.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsumeError {
+    /// The database failed: the same may succeed later.
+    #[error("the database failed")]
+    Database(#[from] sqlx::Error),
+    /// An event cannot be applied by this program, however often it is tried.
+    #[error("an event cannot be applied")]
+    Event(#[source] ApplyError),
+}
+
+/// The connection type of a store.
+pub type Connection<S> = <<S as Store>::Backend as sqlx::Database>::Connection;
+/// The command type of a store's domain.
+pub type Command<S> = <<S as Store>::Domain as Domain>::Command;
+/// The state type of a store's domain.
+pub type State<S> = <<S as Store>::Domain as Domain>::State;
+
+/// What [`start`] needs to know.
+pub struct Settings<'a> {
+    /// Where the database is.
+    pub database: &'a config::Database,
+    /// Where the stream is.
+    pub nats: &'a config::Nats,
+    /// The migrations of the service's own tables.
+    pub migrations: &'static Migrator,
+}
+
+/// The running way of a write.
+pub struct Owned<S: Store> {
+    /// Carries out commands.
+    pub committer: Committer<S>,
+    /// Connections that only read.
+    pub readers: Pool<S::Backend>,
+    /// How far the service is.
+    pub watermarks: Watermarks,
+}
+
+/// Opens a service's database and starts its committer, its relay and its consumers in
+/// a host. Commands are carried out once the journal was compared with its stream.
+///
+/// # Errors
+/// If the database cannot be opened.
+pub async fn start<S>(
+    host: &mut Host,
+    store: S,
+    settings: Settings<'_>,
+) -> Result<Owned<S>, StartError>
+where
+    S: Store<Backend = Sqlite>,
+{
+    let source = S::Domain::SOURCE;
+    let database = Database::open(settings.database, settings.migrations).await?;
+    database::spawn_checkpoints(host, source.as_str(), &database.path).await?;
+    let Database { writer, readers, path, lock } = database;
+
+    let wal = database::wal_path(&path);
+    let opened = Writer::open(store, writer, readers.clone(), Some(wal)).await;
+    let (writer, committer) = opened.map_err(|source| OpenError::Sql { path, source })?;
+    let watermarks = committer.watermarks();
+    host.spawn(&format!("{source} committer"), async move {
+        writer.run().await;
+        drop(lock);
+        Ok::<(), Infallible>(())
+    });
+
+    let stream = Stream::of(source, settings.nats.replicas, settings.nats.max_bytes);
+    let health = host.health(&format!("{source} relay"));
+    let relay = Relay::new(
+        committer.clone(),
+        readers.clone(),
+        watermarks.subscribe(),
+        host.jetstream(),
+        stream,
+        host.shutdown(),
+        health,
+    );
+    host.spawn(&format!("{source} relay"), relay.run());
+    for consumed in S::Domain::CONSUMES {
+        consumer::spawn(host, source.as_str(), *consumed, committer.clone());
+    }
+    host.add_journal(source, readers.clone(), committer.gate());
+    Ok(Owned { committer, readers, watermarks })
+}

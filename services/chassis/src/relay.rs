@@ -1,0 +1,13 @@
+//! The relay: copies a source's journal into its stream. Every message is fenced with
+//! the sequence before it, so that a stream's own sequence equals the journal's.
+//!
+//! It publishes n only after it has seen that the stream's n − 1 carries the journal's
+//! hash. It never guesses: [`compare`] says what is there, and on anything that this
+//! program cannot heal writes stop.
+
+mod compare;
+mod publish;
+mod run;
+mod stream;
+
+pub(crate) use run::Relay;

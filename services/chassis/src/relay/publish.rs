@@ -1,0 +1,85 @@
+use std::{collections::VecDeque, future::IntoFuture as _, pin::Pin};
+
+use async_nats::jetstream::{
+    context::PublishError, message::PublishMessage, publish::PublishAck,
+};
+use bus_schema::{Event, Sequence, Stream, Subject};
+
+use super::stream::Remote;
+use crate::{journal::Row, telemetry};
+
+/// How many messages are on their way at the same time at most.
+const WINDOW: usize = 512;
+
+/// The stream's answer to a message.
+type Answer = Pin<Box<dyn Future<Output = Result<PublishAck, PublishError>> + Send>>;
+
+/// Publishes rows in order, pipelined and each fenced with the sequence before it.
+pub(super) struct Publisher<'r> {
+    remote: &'r Remote,
+    on_their_way: VecDeque<(Sequence, Answer)>,
+    /// The last one that the stream is known to hold.
+    pub(super) stored: Sequence,
+}
+
+/// Why publishing has ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failed {
+    #[error("event {0} was not stored")]
+    Publish(Sequence, #[source] PublishError),
+    #[error("event {0} was stored as message {1}")]
+    Misplaced(Sequence, u64),
+    #[error("event {0} of the journal cannot be read")]
+    Unreadable(Sequence, #[source] bus_schema::DecodeError),
+}
+
+impl<'r> Publisher<'r> {
+    pub(super) const fn new(remote: &'r Remote, stored: Sequence) -> Self {
+        Self { remote, on_their_way: VecDeque::new(), stored }
+    }
+
+    /// Whether answers are missing.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.on_their_way.is_empty()
+    }
+
+    /// Sends one row, after waiting for the oldest answer if too many are missing.
+    pub(super) async fn send(&mut self, row: &Row) -> Result<(), Failed> {
+        if self.on_their_way.len() >= WINDOW {
+            self.settle_one().await?;
+        }
+        let event = Event::decode(row.event.clone())
+            .map_err(|error| Failed::Unreadable(row.sequence, error))?;
+        let mut message = PublishMessage::build()
+            .payload(row.event.clone())
+            .expected_last_sequence(row.sequence.0 - 1)
+            .header(Stream::HASH_HEADER, row.hash.to_hex());
+        if !event.traceparent.is_empty() {
+            message = message.header(Stream::TRACE_HEADER, event.traceparent.as_str());
+            let span = tracing::info_span!("publish", sequence = row.sequence.0);
+            telemetry::span_parent(&span, &event.traceparent);
+        }
+        let subject = Subject::of(&event).to_string();
+        let answer = self
+            .remote
+            .jetstream()
+            .send_publish(subject, message)
+            .await
+            .map_err(|error| Failed::Publish(row.sequence, error))?;
+        self.on_their_way.push_back((row.sequence, Box::pin(answer.into_future())));
+        Ok(())
+    }
+
+    /// Waits for the oldest answer; to be dropped while it waits does no harm.
+    pub(super) async fn settle_one(&mut self) -> Result<(), Failed> {
+        let Some((sequence, answer)) = self.on_their_way.front_mut() else { return Ok(()) };
+        let sequence = *sequence;
+        let stored = answer.await.map_err(|error| Failed::Publish(sequence, error))?;
+        self.on_their_way.pop_front();
+        if stored.sequence != sequence.0 {
+            return Err(Failed::Misplaced(sequence, stored.sequence));
+        }
+        self.stored = sequence;
+        Ok(())
+    }
+}

@@ -1,0 +1,85 @@
+use std::mem::take;
+
+use agora_proto::comment::v1::{
+    GetCommentRequest, GetCommentResponse, ListCommentsRequest, ListCommentsResponse,
+};
+use bus_schema::Site;
+use chassis::{Call, auth::Permission, fields::Fields, page};
+
+use super::{Service, encode};
+use crate::{
+    Error,
+    store::{Cursor, Viewer},
+};
+
+impl Service {
+    pub(super) async fn get(
+        &self,
+        call: Call,
+        message: GetCommentRequest,
+    ) -> Result<GetCommentResponse, Error> {
+        let mut fields = Fields::new();
+        let site = fields.site("site", &message.site);
+        let id = fields.id("comment_id", &message.comment_id);
+        let position = fields.position(&message.position);
+        let (Some(site), Some(id), Some(position)) = (site, id, position) else {
+            return Err(fields.into_error().into());
+        };
+        call.caller.authorize(&site)?;
+
+        let reached = self.watermarks.wait(&position, call.deadline).await?;
+        let found = self.reader.comment(&site, id, &viewer(&call, &site)).await;
+        let seen = found.map_err(chassis::Error::from)?.ok_or(Error::CommentNotFound)?;
+        let comment = Some(encode::seen(seen));
+        Ok(GetCommentResponse { comment, position: reached.to_string() })
+    }
+
+    pub(super) async fn list(
+        &self,
+        call: Call,
+        mut message: ListCommentsRequest,
+    ) -> Result<ListCommentsResponse, Error> {
+        let mut fields = Fields::new();
+        let site = fields.site("site", &message.site);
+        let post_id = fields.id("post_id", &message.post_id);
+        let position = fields.position(&take(&mut message.position));
+        let size = fields.page_size("page_size", take(&mut message.page_size));
+        let token = take(&mut message.page_token);
+        let (Some(site), Some(post_id), Some(position), Some(size)) =
+            (site, post_id, position, size)
+        else {
+            return Err(fields.into_error().into());
+        };
+        call.caller.authorize(&site)?;
+        let query = page::query("ListComments", &message);
+        let after: Option<Cursor> = self.sealer.open_next(&query, &token)?;
+
+        let reached = self.watermarks.wait(&position, call.deadline).await?;
+        let viewer = viewer(&call, &site);
+        let found = self.reader.comments(&site, post_id, &viewer, after, size + 1).await;
+        let mut comments = found.map_err(chassis::Error::from)?;
+        if comments.is_empty() && after.is_none() {
+            let known = self.reader.knows_post(&site, post_id).await;
+            if !known.map_err(chassis::Error::from)? {
+                return Err(Error::PostNotFound);
+            }
+        }
+        let more = comments.len() > size;
+        comments.truncate(size);
+        let last = comments.last().filter(|_| more);
+        let cursor = last.map(|seen| Cursor::after(seen.comment.create_time, seen.comment.id));
+        Ok(ListCommentsResponse {
+            comments: comments.into_iter().map(encode::seen).collect(),
+            next_page_token: self.sealer.seal_next(&query, cursor.as_ref()),
+            position: reached.to_string(),
+        })
+    }
+}
+
+/// What the caller may see on a site.
+fn viewer(call: &Call, site: &Site) -> Viewer {
+    if call.caller.may(Permission::Moderate, site) {
+        return Viewer::Moderator;
+    }
+    Viewer::Reader { id: call.caller.id().map(str::to_owned) }
+}

@@ -1,0 +1,59 @@
+//! The comment service: replies to posts and to other comments. It owns comments and
+//! their events, and consumes what the post and moderation services say.
+//!
+//! [`domain`] holds the rules, without I/O; `grpc` takes requests apart, `store` holds
+//! the SQL, `posts` asks the post service for a post that was not heard of yet. The way
+//! of a write is the chassis': see [`chassis::owner`].
+
+mod config;
+mod consumer;
+pub mod domain;
+mod error;
+mod grpc;
+mod posts;
+pub mod store;
+
+use agora_proto::comment::v1::comment_service_server::CommentServiceServer;
+use chassis::{Host, Running, StartError, host::MAX_RESPONSE_BYTES, owner, page::Sealer};
+
+pub use config::{Config, PostService};
+pub use error::Error;
+
+/// Puts the service into a process.
+///
+/// # Errors
+/// If its database or its secret cannot be opened, or the post service's address is
+/// none.
+pub async fn mount(host: &mut Host, config: &Config) -> Result<(), StartError> {
+    let posts = posts::Posts::new(&config.post_service)?;
+    let keys = host.keys(config.database.folder())?;
+    let settings = owner::Settings {
+        database: &config.database,
+        nats: &config.nats,
+        migrations: &store::MIGRATIONS,
+    };
+    let owned = owner::start(host, store::Sqlite, settings).await?;
+    let service = grpc::Service {
+        committer: owned.committer,
+        reader: store::Reader::new(owned.readers),
+        watermarks: owned.watermarks,
+        posts,
+        sealer: Sealer::new(&keys),
+        keys,
+    };
+    let server = CommentServiceServer::new(service)
+        .max_decoding_message_size(host.max_request_bytes())
+        .max_encoding_message_size(MAX_RESPONSE_BYTES);
+    host.add_service(server);
+    Ok(())
+}
+
+/// Starts the service in a process of its own.
+///
+/// # Errors
+/// If it cannot start.
+pub async fn start(config: Config) -> Result<Running, StartError> {
+    let mut host = Host::open(&config.host(), "comment").await?;
+    mount(&mut host, &config).await?;
+    host.serve().await
+}
