@@ -6,6 +6,7 @@ use async_nats::jetstream::{
     self, Message,
     consumer::{DeliverPolicy, ReplayPolicy, pull},
 };
+use backon::{ConstantBuilder, Retryable as _};
 use bus_schema::{Event, Site, Source, Stream};
 use clap::{Args, Subcommand};
 use futures::{Stream as Messages, StreamExt as _, stream};
@@ -57,6 +58,9 @@ pub struct Tail {
     #[arg(long, value_name = "URL", env = "AGORA_NATS_URL")]
     nats_url: Option<String>,
 }
+
+const STREAM_DELAY: Duration = Duration::from_millis(250);
+const STREAM_TRIES: usize = 20;
 
 /// The events of several streams as they come.
 type Tailed = Pin<Box<dyn Messages<Item = Result<Message, Error>> + Send>>;
@@ -133,7 +137,13 @@ async fn open(
         ..Default::default()
     };
     let cannot = move || format!("cannot read stream {name}");
-    let stream = jetstream.get_stream(name).await.map_err(Error::failed(cannot()))?;
+    // A source that starts makes its stream in a moment.
+    let backoff = ConstantBuilder::default().with_delay(STREAM_DELAY).with_max_times(STREAM_TRIES);
+    let stream = (|| jetstream.get_stream(name))
+        .retry(backoff)
+        .sleep(tokio::time::sleep)
+        .await
+        .map_err(Error::failed(cannot()))?;
     let consumer = stream.create_consumer(config).await.map_err(Error::failed(cannot()))?;
     let messages = consumer.messages().await.map_err(Error::failed(cannot()))?;
     Ok(messages.map(move |message| message.map_err(Error::failed(cannot()))).boxed())

@@ -1,6 +1,106 @@
-//! later
+//! `agora verify`: are the journals whole, do the streams equal them, does the view
+//! equal their fold?
+
 use std::process::ExitCode;
-use crate::{arguments::Options, error::Error};
+
+use bus_schema::Source;
+
+use super::events;
+use crate::{
+    arguments::{Options, Role},
+    client::Client,
+    error::Error,
+    output,
+    render::style,
+    verify::{report::Finding, source, view},
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  agora verify
+  agora verify --json | jq 'select(.difference)'
+  agora verify --token TOKEN --nats-url nats://nats:4222 --post-server http://post:7401 \\
+    --comment-server http://comment:7402 --moderation-server http://moderation:7403 \\
+    --query-server http://query:7404
+
+It checks, on a running system, that
+  I2  a journal's sequences have no holes and its hash chain verifies
+  I3  a stream equals its journal: the same bytes in the same order, nothing extra
+  I5  the view equals a fold of the journals up to its checkpoints
+and ends with 0 if all is equal, 1 at a difference, 3 if it cannot check.";
+
 #[derive(Debug, clap::Args)]
-pub struct Arguments {}
-pub async fn run(_: &Options, _: Arguments) -> Result<ExitCode, Error> { Ok(ExitCode::SUCCESS) }
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    /// Where NATS is [default: that of the running `agora up`]
+    #[arg(long, value_name = "URL", env = "AGORA_NATS_URL")]
+    nats_url: Option<String>,
+    /// Where the post service is [default: --server]
+    #[arg(long, value_name = "URL")]
+    post_server: Option<String>,
+    /// Where the comment service is [default: --server]
+    #[arg(long, value_name = "URL")]
+    comment_server: Option<String>,
+    /// Where the moderation service is [default: --server]
+    #[arg(long, value_name = "URL")]
+    moderation_server: Option<String>,
+    /// Where the query service is [default: --server]
+    #[arg(long, value_name = "URL")]
+    query_server: Option<String>,
+}
+
+pub async fn run(options: &Options, arguments: Arguments) -> Result<ExitCode, Error> {
+    let compared = compare(options, arguments).await;
+    let is_equal = compared.map_err(|error| match error {
+        Error::Output(_) => error,
+        error => Error::Unchecked(Box::new(error)),
+    })?;
+    Ok(if is_equal { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Compares everything, tells as it goes, and returns whether all is equal.
+async fn compare(options: &Options, arguments: Arguments) -> Result<bool, Error> {
+    let url = events::nats_url(options, arguments.nats_url.as_deref())?;
+    let jetstream = events::connect(url).await?;
+    let mut owners = Vec::new();
+    for source in Source::ALL {
+        let server = match source {
+            Source::Post => &arguments.post_server,
+            Source::Comment => &arguments.comment_server,
+            Source::Moderation => &arguments.moderation_server,
+        };
+        owners.push((source, client(options, server).await?));
+    }
+    let query = client(options, &arguments.query_server).await?;
+
+    let mut differences = 0;
+    for (source, owner) in &owners {
+        let findings = source::compare(owner, &jetstream, *source).await?;
+        differences += tell(options, &findings)?;
+    }
+    differences += tell(options, &view::compare(&query, &owners).await?)?;
+    if !options.json {
+        output::print(match differences {
+            0 => style::good("all is equal"),
+            1 => style::bad("1 difference"),
+            more => style::bad(&format!("{more} differences")),
+        })?;
+    }
+    Ok(differences == 0)
+}
+
+async fn client(options: &Options, server: &Option<String>) -> Result<Client, Error> {
+    let mut options = options.clone();
+    if server.is_some() {
+        options.server.clone_from(server);
+    }
+    Client::connect_for_all_sites(&options, Role::Operator).await
+}
+
+/// Prints what was compared and returns how much of it differs.
+fn tell(options: &Options, findings: &[Finding]) -> Result<usize, Error> {
+    for finding in findings {
+        output::print(if options.json { finding.json() } else { finding.line() })?;
+    }
+    Ok(findings.iter().filter(|finding| finding.difference.is_some()).count())
+}

@@ -1,4 +1,5 @@
 use std::{
+    fs::File,
     net::TcpListener,
     path::Path,
     process::{Child, Command, Stdio},
@@ -21,16 +22,16 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// A running `agora up`, killed with SIGKILL when it is dropped.
-struct Up {
+pub struct Up {
     child: Child,
-    folder: tempfile::TempDir,
+    pub folder: tempfile::TempDir,
 }
 
 impl Up {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let child = Self::spawn(folder.path());
-        let up = Self { child, folder };
+        let mut up = Self { child, folder };
         up.ready();
         up
     }
@@ -40,14 +41,18 @@ impl Up {
         agora(&["up", "--listen", any, "--http-listen", any, "--nats-port", "0"])
             .args(["--data", text(folder)])
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(File::create(folder.join("up.log")).unwrap())
             .spawn()
             .unwrap()
     }
 
-    fn ready(&self) {
-        let file = self.folder.path().join("run.json");
-        wait_until("run.json", || file.is_file());
+    fn ready(&mut self) {
+        let folder = self.folder.path();
+        wait_until("run.json", || {
+            let log = || std::fs::read_to_string(folder.join("up.log"));
+            assert_eq!(self.child.try_wait().unwrap(), None, "{}", log().unwrap());
+            folder.join("run.json").is_file()
+        });
     }
 
     fn run(&self) -> Value {
@@ -60,7 +65,7 @@ impl Up {
     }
 
     /// What a command prints that must succeed.
-    fn agora(&self, arguments: &[&str]) -> String {
+    pub fn agora(&self, arguments: &[&str]) -> String {
         let output =
             agora(arguments).args(["--data", text(self.folder.path())]).output().unwrap();
         let error = String::from_utf8_lossy(&output.stderr);

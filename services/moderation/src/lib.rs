@@ -1,1 +1,57 @@
-//! Stub.
+//! The moderation service: a policy per site judges every revision, moderators decide
+//! on what it holds. It owns policies and decisions and their events, and consumes what
+//! the post and comment services say.
+//!
+//! [`rules`] judges a text, [`domain`] holds the rules of deciding, both without I/O;
+//! `consumer` has every revision judged once; `grpc` takes requests apart, `store` holds
+//! the SQL. The way of a write is the chassis': see [`chassis::owner`].
+
+mod config;
+mod consumer;
+pub mod domain;
+mod error;
+mod grpc;
+pub mod rules;
+pub mod store;
+
+use agora_proto::moderation::v1::moderation_service_server::ModerationServiceServer;
+use chassis::{Host, Running, StartError, host::MAX_RESPONSE_BYTES, owner, page::Sealer};
+
+pub use config::Config;
+pub use error::Error;
+
+/// Puts the service into a process.
+///
+/// # Errors
+/// If its database or its secret cannot be opened.
+pub async fn mount(host: &mut Host, config: &Config) -> Result<(), StartError> {
+    let keys = host.keys(config.database.folder())?;
+    let settings = owner::Settings {
+        database: &config.database,
+        nats: &config.nats,
+        migrations: &store::MIGRATIONS,
+    };
+    let owned = owner::start(host, store::Sqlite::new(), settings).await?;
+    let service = grpc::Service {
+        committer: owned.committer,
+        reader: store::Reader::new(owned.readers),
+        watermarks: owned.watermarks,
+        sealer: Sealer::new(&keys),
+        keys,
+    };
+    let server = ModerationServiceServer::new(service)
+        .max_decoding_message_size(host.max_request_bytes())
+        .max_encoding_message_size(MAX_RESPONSE_BYTES);
+    host.add_service(server);
+    Ok(())
+}
+
+/// Starts the service in a process of its own.
+///
+/// # Errors
+/// If it cannot start.
+pub async fn start(config: Config) -> Result<Running, StartError> {
+    let mut host = Host::open(&config.host(), "moderation").await?;
+    mount(&mut host, &config).await?;
+    host.serve().await
+}

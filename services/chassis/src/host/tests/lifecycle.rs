@@ -114,6 +114,7 @@ async fn idle_peers_and_health_watches_do_not_hold_the_shutdown() {
 async fn the_drain_is_bounded() {
     let mut fixture = Fixture::new();
     fixture.config.server.drain_timeout_ms = 50;
+    fixture.config.server.request_timeout_ms = 600_000;
     let running = fixture.serve().await;
     let mut client = client(&running).await;
     let waiting = tokio::spawn(async move { client.list_posts(list("slow")).await });

@@ -1,0 +1,186 @@
+//! What the moderation service does with others' events: it keeps what they said, and
+//! has every revision judged once, by the policy in force.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
+
+use agora_proto::event::v1::Decision;
+use bus_schema::{CommentId, Event, Kind, PostId, RevisionId, Site, Time};
+use chassis::{
+    content,
+    owner::{ApplyError, Caused},
+};
+
+use crate::{
+    domain::judged,
+    rules::{Compiled, Facts, TextHash, text_hash},
+};
+
+/// How many sightings of a text are kept.
+const MAX_SIGHTINGS: usize = 100;
+
+/// What a batch of comment events says.
+#[derive(Debug, Default)]
+pub(crate) struct Said<'e> {
+    /// The comments that were created.
+    pub(crate) created: Vec<Created<'e>>,
+    /// Every revision that was made, in order.
+    pub(crate) revisions: Vec<Revision<'e>>,
+    /// The newest revision of each comment that was updated.
+    pub(crate) updated: BTreeMap<CommentId, u32>,
+    /// The comments that were deleted.
+    pub(crate) deleted: Vec<CommentId>,
+}
+
+/// A new comment.
+#[derive(Debug)]
+pub(crate) struct Created<'e> {
+    pub(crate) id: CommentId,
+    pub(crate) post_id: PostId,
+    pub(crate) parent_id: Option<CommentId>,
+    pub(crate) site: &'e Site,
+    pub(crate) author_id: &'e str,
+    pub(crate) author_name: &'e str,
+    pub(crate) create_time: Time,
+}
+
+/// A new revision, and the event that made it.
+#[derive(Debug)]
+pub(crate) struct Revision<'e> {
+    pub(crate) comment_id: CommentId,
+    pub(crate) number: u32,
+    pub(crate) body: &'e str,
+    pub(crate) event: &'e Event,
+}
+
+impl Revision<'_> {
+    /// The id that decisions name it by.
+    pub(crate) fn id(&self) -> RevisionId {
+        self.event.id.into()
+    }
+}
+
+impl<'e> Said<'e> {
+    /// Reads events of the comment service, in their order.
+    pub(crate) fn read(events: &'e [Event]) -> Result<Self, ApplyError> {
+        let mut said = Self::default();
+        for event in events {
+            let id = event.aggregate.ok_or("an event of a comment without its id")?.into();
+            let (number, body) = match &event.kind {
+                Kind::CommentCreated(created) => {
+                    said.created.push(new_comment(id, event, created)?);
+                    (1, created.body.as_ref())
+                }
+                Kind::CommentUpdated(updated) => {
+                    said.updated.insert(id, updated.revision);
+                    (updated.revision, updated.body.as_ref())
+                }
+                Kind::CommentDeleted(_) => {
+                    said.deleted.push(id);
+                    continue;
+                }
+                _ => return Err("an event of another source".into()),
+            };
+            let body = content::open(body)?;
+            said.revisions.push(Revision { comment_id: id, number, body, event });
+        }
+        Ok(said)
+    }
+}
+
+fn new_comment<'e>(
+    id: CommentId,
+    event: &'e Event,
+    created: &'e agora_proto::event::v1::CommentCreated,
+) -> Result<Created<'e>, ApplyError> {
+    let author = created.author.as_ref().ok_or("a comment without its author")?;
+    let create_time = created.create_time.as_ref().ok_or("a comment without its time")?;
+    Ok(Created {
+        id,
+        post_id: event.post_id.ok_or("a comment without its post")?,
+        parent_id: match created.parent_id.as_ref() {
+            [] => None,
+            id => Some(CommentId::from_slice(id)?),
+        },
+        site: &event.site,
+        author_id: &author.id,
+        author_name: content::open(author.name.as_ref())?,
+        create_time: Time::try_from(create_time)?,
+    })
+}
+
+/// A site's policy, ready to judge.
+#[derive(Clone)]
+pub(crate) struct InForce {
+    pub(crate) version: u32,
+    pub(crate) compiled: Arc<Compiled>,
+}
+
+/// What judging a batch needs to know. It is carried on from revision to revision.
+#[derive(Default)]
+pub(crate) struct Known {
+    /// The policy of each site of the batch.
+    pub(crate) policies: HashMap<Site, InForce>,
+    /// Who wrote each comment of the batch.
+    pub(crate) authors: HashMap<CommentId, String>,
+    /// How many comments of an author were approved, where a policy asks.
+    pub(crate) approved: HashMap<(Site, String), u64>,
+    /// When a site saw a text, where a policy asks; the oldest first.
+    pub(crate) sightings: HashMap<(Site, TextHash), Vec<Time>>,
+    /// Revisions that have a decision already: their journal was imported.
+    pub(crate) decided: HashSet<RevisionId>,
+}
+
+impl Known {
+    /// Judges every revision that has no decision yet.
+    pub(crate) fn judge(&mut self, said: &Said<'_>) -> Result<Vec<Caused>, ApplyError> {
+        let mut caused = Vec::with_capacity(said.revisions.len());
+        for revision in &said.revisions {
+            let site = &revision.event.site;
+            let InForce { version, compiled } =
+                self.policies.get(site).cloned().ok_or("a site without its policy")?;
+            let author =
+                self.authors.get(&revision.comment_id).ok_or("a revision of an unknown comment")?;
+            let seen = self.sightings.get_mut(&(site.clone(), hash_for(&compiled, revision.body)));
+            let text_seen = seen.map_or(0, |times| see(times, &compiled, revision.event.time));
+            if self.decided.contains(&revision.id()) {
+                continue;
+            }
+            let key = (site.clone(), author.clone());
+            let approved = self.approved.get(&key).copied().unwrap_or_default();
+            let facts = Facts { author_id: author, author_approved: approved, text_seen };
+            let judgement = compiled.judge(revision.body, facts);
+            if judgement.decision == Decision::Approved && revision.number == 1 {
+                self.approved.entry(key).and_modify(|approved| *approved += 1);
+            }
+            caused.push(Caused {
+                draft: judged(revision.event, revision.number, version, judgement),
+                traceparent: revision.event.traceparent.clone(),
+            });
+        }
+        Ok(caused)
+    }
+}
+
+/// The hash by which a text is looked up; of no use to a policy that does not look for
+/// repeated texts.
+pub(crate) fn hash_for(compiled: &Compiled, text: &str) -> TextHash {
+    match compiled.policy().repeated_text {
+        Some(_) => text_hash(text),
+        None => TextHash::default(),
+    }
+}
+
+/// Notes that a text is seen, and returns how often it was within the window before.
+fn see(times: &mut Vec<Time>, compiled: &Compiled, now: Time) -> usize {
+    let window = compiled.policy().repeated_text.map_or_else(Default::default, |r| r.window);
+    let since = now.before(window);
+    let seen = times.iter().filter(|time| **time >= since).count();
+    times.push(now);
+    if times.len() > MAX_SIGHTINGS {
+        times.remove(0);
+    }
+    seen
+}

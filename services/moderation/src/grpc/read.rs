@@ -1,0 +1,89 @@
+use std::mem::take;
+
+use agora_proto::moderation::v1::{
+    CaseState, GetCaseRequest, GetCaseResponse, GetPolicyRequest, GetPolicyResponse,
+    ListCasesRequest, ListCasesResponse,
+};
+use chassis::{Call, fields::Fields, page};
+
+use super::{Service, encode};
+use crate::{Error, store::Cursor};
+
+impl Service {
+    pub(super) async fn policy(
+        &self,
+        call: Call,
+        message: GetPolicyRequest,
+    ) -> Result<GetPolicyResponse, Error> {
+        let mut fields = Fields::new();
+        let site = fields.site("site", &message.site);
+        let position = fields.position(&message.position);
+        let (Some(site), Some(position)) = (site, position) else {
+            return Err(fields.into_error().into());
+        };
+        call.caller.authorize(&site)?;
+
+        let reached = self.watermarks.wait(&position, call.deadline).await?;
+        let version = Some(message.version).filter(|version| *version > 0);
+        let found = self.reader.policy(&site, version).await;
+        let policy = found.map_err(chassis::Error::from)?.ok_or(Error::PolicyNotFound)?;
+        let policy = Some(encode::policy(&site, policy));
+        Ok(GetPolicyResponse { policy, position: reached.to_string() })
+    }
+
+    pub(super) async fn get(
+        &self,
+        call: Call,
+        message: GetCaseRequest,
+    ) -> Result<GetCaseResponse, Error> {
+        let mut fields = Fields::new();
+        let site = fields.site("site", &message.site);
+        let id = fields.id("comment_id", &message.comment_id);
+        let position = fields.position(&message.position);
+        let (Some(site), Some(id), Some(position)) = (site, id, position) else {
+            return Err(fields.into_error().into());
+        };
+        call.caller.authorize(&site)?;
+
+        let reached = self.watermarks.wait(&position, call.deadline).await?;
+        let found = self.reader.case(&site, id).await.map_err(chassis::Error::from)?;
+        let case = found.ok_or(Error::CaseNotFound)?;
+        let context = self.reader.context(&case).await.map_err(chassis::Error::from)?;
+        Ok(GetCaseResponse {
+            moderation_case: Some(encode::case(case)),
+            context: Some(encode::context(context)),
+            position: reached.to_string(),
+        })
+    }
+
+    pub(super) async fn list(
+        &self,
+        call: Call,
+        mut message: ListCasesRequest,
+    ) -> Result<ListCasesResponse, Error> {
+        let mut fields = Fields::new();
+        let site = fields.site("site", &message.site);
+        let position = fields.position(&take(&mut message.position));
+        let size = fields.page_size("page_size", take(&mut message.page_size));
+        let token = take(&mut message.page_token);
+        let open = message.state() != CaseState::Closed;
+        let (Some(site), Some(position), Some(size)) = (site, position, size) else {
+            return Err(fields.into_error().into());
+        };
+        call.caller.authorize(&site)?;
+        let query = page::query("ListCases", &message);
+        let after: Option<Cursor> = self.sealer.open_next(&query, &token)?;
+
+        let reached = self.watermarks.wait(&position, call.deadline).await?;
+        let found = self.reader.cases(&site, open, after, size + 1).await;
+        let mut cases = found.map_err(chassis::Error::from)?;
+        let more = cases.len() > size;
+        cases.truncate(size);
+        let cursor = cases.last().filter(|_| more).map(Cursor::after);
+        Ok(ListCasesResponse {
+            cases: cases.into_iter().map(encode::case).collect(),
+            next_page_token: self.sealer.seal_next(&query, cursor.as_ref()),
+            position: reached.to_string(),
+        })
+    }
+}

@@ -1,0 +1,10 @@
+//! The moderation service as a program of its own.
+
+use std::process::ExitCode;
+
+use agora_moderation::{Config, start};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    chassis::program::run(Config::default(), |config| &config.telemetry, "moderation", start).await
+}
