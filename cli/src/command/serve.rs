@@ -89,7 +89,19 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
             let defaults = agora_post::Config::default();
             serve(arguments, "post", defaults, |it| &it.telemetry, agora_post::start).await
         }
-        _ => Ok(ExitCode::FAILURE),
+        Service::Comment => {
+            let defaults = agora_comment::Config::default();
+            serve(arguments, "comment", defaults, |it| &it.telemetry, agora_comment::start).await
+        }
+        Service::Moderation => {
+            let defaults = agora_moderation::Config::default();
+            serve(arguments, "moderation", defaults, |it| &it.telemetry, agora_moderation::start)
+                .await
+        }
+        Service::Query => {
+            let defaults = agora_query::Config::default();
+            serve(arguments, "query", defaults, |it| &it.telemetry, agora_query::start).await
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{output, render::text};
 
 /// How often a line is printed where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
-const TEMPLATE: &str = "{prefix} {wide_bar} {pos}/{len} rows, {per_sec}, {eta} left";
+const TEMPLATE: &str = "{prefix} {wide_bar} {pos}/{len} rows, {eta} left";
 
 /// The progress of one file.
 pub enum Progress {

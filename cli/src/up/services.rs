@@ -39,6 +39,17 @@ pub async fn start(
         },
     };
     agora_comment::mount(&mut host, &comment).await?;
+    let moderation = agora_moderation::Config {
+        server: server.clone(),
+        nats: nats.clone(),
+        auth: auth.clone(),
+        telemetry: telemetry.clone(),
+        database: database("moderation.db"),
+    };
+    agora_moderation::mount(&mut host, &moderation).await?;
+    let query =
+        agora_query::Config { server, nats, auth, telemetry, database: database("view.db") };
+    agora_query::mount(&mut host, &query).await?;
     host.serve().await
 }
 

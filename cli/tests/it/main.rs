@@ -1,5 +1,7 @@
 //! The real program, as people run it.
 
+#![allow(clippy::unwrap_used, reason = "in a test an unwrap is an assertion")]
+
 mod arguments;
 mod import;
 mod program;

@@ -12,6 +12,7 @@ use std::future::Future;
 
 use bus_schema::{Checkpoint, DecodeError, Event, Hash, Sequence, Source};
 use bytes::Bytes;
+use uuid::Uuid;
 
 use crate::Error;
 
@@ -33,6 +34,17 @@ pub struct Delivery {
     pub bytes: Bytes,
     /// The event, or why this program cannot apply it.
     pub event: Result<Event, DecodeError>,
+}
+
+impl Delivery {
+    /// What the event happened to, as far as that can be read.
+    pub fn aggregate(&self) -> Option<Uuid> {
+        match &self.event {
+            Ok(event) => event.aggregate,
+            Err(DecodeError::UnknownType { aggregate }) => *aggregate,
+            Err(DecodeError::Malformed(_)) => None,
+        }
+    }
 }
 
 /// Events of one source that follow each other without holes.

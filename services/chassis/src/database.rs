@@ -26,6 +26,8 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many prepared statements a connection keeps.
 const STATEMENT_CACHE: usize = 256;
+/// How many rows wait for whoever reads them: more are handed over at once.
+const ROW_BUFFER: usize = 1_024;
 /// How often the WAL is copied into the database.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 /// A long reader keeps the WAL from being restarted: none waits longer for a
@@ -113,7 +115,7 @@ impl Database {
         chassis.dangerous_set_table_name("_chassis_migrations");
         for migrator in [&chassis, migrations] {
             let migrated = migrator.run_direct(None, &mut writer, false).await;
-            migrated.map_err(|error| refused(&path, error))?;
+            migrated.map_err(|error| OpenError::migrating(&path, error))?;
         }
 
         let readers = SqlitePoolOptions::new()
@@ -135,6 +137,8 @@ pub fn options(path: &Path) -> SqliteConnectOptions {
         .journal_mode(SqliteJournalMode::Wal)
         .busy_timeout(BUSY_TIMEOUT)
         .statement_cache_capacity(STATEMENT_CACHE)
+        .row_buffer_size(ROW_BUFFER)
+        .disable_statement_logging()
         .pragma("wal_autocheckpoint", "0")
         .pragma("cache_size", "-32000")
 }
@@ -192,10 +196,13 @@ pub fn lock(path: &Path) -> Result<File, OpenError> {
     }
 }
 
-fn refused(path: &Path, error: MigrateError) -> OpenError {
-    let path = path.to_owned();
-    match error {
-        MigrateError::VersionMissing(migration) => OpenError::Newer { path, migration },
-        source => OpenError::Migrate { path, source },
+impl OpenError {
+    /// Why the migrations of a database have failed.
+    pub fn migrating(path: &Path, error: MigrateError) -> Self {
+        let path = path.to_owned();
+        match error {
+            MigrateError::VersionMissing(migration) => Self::Newer { path, migration },
+            source => Self::Migrate { path, source },
+        }
     }
 }

@@ -6,6 +6,7 @@
 //!   [`fields`].
 //! - The way of a write: [`database`], [`journal`], [`committer`], [`relay`].
 //! - The way of an event: [`consumer`], [`dead_letter`].
+//! - With the feature `testing`, what the tests of services share: `testing`.
 //!
 //! It knows nothing of posts or comments.
 
@@ -30,6 +31,8 @@ pub mod position;
 pub mod program;
 pub mod relay;
 pub mod telemetry;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use call::Call;
 pub use error::{Error, Explain, status};

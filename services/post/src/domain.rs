@@ -98,8 +98,8 @@ pub enum Command {
         text: Text,
         /// Who wrote it.
         author: Author,
-        /// When it was written.
-        create_time: Time,
+        /// When it was written, if that was earlier.
+        create_time: Option<Time>,
     },
     /// A change of an existing post.
     Change {
@@ -174,7 +174,7 @@ impl chassis::owner::Domain for Posts {
         state: &State,
         origin: &Origin,
         command: &Command,
-        _now: Time,
+        now: Time,
     ) -> Result<Vec<Draft>, Error> {
         let kind = match command {
             Command::Create { external_key, text, author, create_time, .. } => {
@@ -183,7 +183,7 @@ impl chassis::owner::Domain for Posts {
                 {
                     return Err(Error::ExternalKeyTaken { post_id: *post_id });
                 }
-                created(external_key.as_deref(), text, author, *create_time)
+                created(external_key.as_deref(), text, author, create_time.unwrap_or(now))
             }
             Command::Change { post_id, actor, revision, change } => {
                 let post = state.post(&origin.site, *post_id)?;

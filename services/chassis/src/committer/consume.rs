@@ -1,4 +1,4 @@
-use bus_schema::{DecodeError, Time};
+use bus_schema::Time;
 
 use super::{
     log::Log,
@@ -114,17 +114,6 @@ impl<S: Store> Writer<S> {
         self.store.write(&mut self.connection, &state, &log.events).await?;
         S::Backend::append(&mut self.connection, &log.rows, &log.requests).await?;
         Ok(log)
-    }
-}
-
-impl Delivery {
-    /// What the event happened to, as far as that can be read.
-    pub(crate) fn aggregate(&self) -> Option<uuid::Uuid> {
-        match &self.event {
-            Ok(event) => event.aggregate,
-            Err(DecodeError::UnknownType { aggregate }) => *aggregate,
-            Err(DecodeError::Malformed(_)) => None,
-        }
     }
 }
 

@@ -20,7 +20,7 @@ static FIND_REQUESTS: Statement =
 static PARK: Statement = Statement::new(
     "INSERT INTO dead_letter (source, sequence, aggregate, event, error, parked_at) VALUES ",
     "(?, ?, ?, ?, ?, ?)",
-    "",
+    " ON CONFLICT (source, sequence) DO NOTHING",
 );
 
 impl Backend for Sqlite {

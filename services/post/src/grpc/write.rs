@@ -20,7 +20,7 @@ use crate::{
     domain::{self, Actor, Author, Change, Command, Post, Text},
 };
 
-/// How many bytes a command without a text holds in the queue.
+/// How many bytes a command holds in the queue besides what its request brings.
 const SMALL: usize = 256;
 
 /// What every change of a post has.
@@ -59,17 +59,17 @@ impl Service {
             call.caller.require(Permission::Import, &site)?;
         }
 
-        let size = SMALL + title.len() + body.len();
+        let size = SMALL + message.encoded_len();
+        let origin = call.origin(site.clone(), "post_created", request, size)?;
+        self.watermarks.wait(&position, origin.deadline).await?;
         let command = Command::Create {
             post_id: PostId::new(),
-            site: site.clone(),
+            site,
             external_key: Some(key).filter(|key| !key.is_empty()),
             text: Text { title, body },
             author,
             create_time,
         };
-        self.watermarks.wait(&position, call.deadline).await?;
-        let origin = call.origin(site, "post_created", request, size)?;
         let Committed { reply, position } = self.committer.submit(origin, command).await?;
         let post = Some(encode::post(reply));
         Ok(CreatePostResponse { post, position: position.to_string() })
@@ -96,7 +96,7 @@ impl Service {
         let (Some(target), Some(change)) = (target, change) else {
             return Err(fields.into_error().into());
         };
-        let size = SMALL + message.title.len() + message.body.len();
+        let size = SMALL + message.encoded_len();
         let Committed { reply, position } =
             self.change(call, target, "post_updated", change, size).await?;
         let post = Some(encode::post(reply));
@@ -166,9 +166,9 @@ impl Service {
         size: usize,
     ) -> Result<Committed<Post>, Error> {
         let Target { site, post_id, revision, request, position } = target;
-        self.watermarks.wait(&position, call.deadline).await?;
         let administers = call.caller.may(Permission::Administer, &site);
         let origin = call.origin(site, method, request, size)?;
+        self.watermarks.wait(&position, origin.deadline).await?;
         let actor = Actor { id: origin.actor.clone(), administers };
         let command = Command::Change { post_id, actor, revision, change };
         self.committer.submit(origin, command).await

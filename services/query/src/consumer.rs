@@ -1,0 +1,111 @@
+//! What the query service does with events: one task folds what the three consumers
+//! hand over, all that waits at the same time in one transaction.
+
+use std::sync::Arc;
+
+use bus_schema::{Checkpoint, Source};
+use chassis::{
+    Error, Watermarks,
+    consumer::{Batch, Sink},
+};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{pages::Pages, store::View};
+
+/// How many events of a source one transaction takes at most: a view that is far behind
+/// has nobody waiting for its disk.
+const MAX_BATCH: usize = 20_000;
+/// Requests that wait; their senders wait for them anyway.
+const MAX_WAITING: usize = 8;
+
+/// The way to the task that writes the view.
+#[derive(Clone)]
+pub(crate) struct Folder {
+    requests: mpsc::Sender<Request>,
+}
+
+enum Request {
+    Checkpoint(Source, oneshot::Sender<Result<Checkpoint, Error>>),
+    Apply(Batch, oneshot::Sender<Result<(), Error>>),
+}
+
+/// The task that writes the view.
+pub(crate) struct Writer {
+    view: View,
+    requests: mpsc::Receiver<Request>,
+    watermarks: Watermarks,
+    pages: Arc<Pages>,
+}
+
+impl Writer {
+    pub(crate) fn new(view: View, watermarks: Watermarks, pages: Arc<Pages>) -> (Self, Folder) {
+        let (sender, requests) = mpsc::channel(MAX_WAITING);
+        (Self { view, requests, watermarks, pages }, Folder { requests: sender })
+    }
+
+    /// Writes until every [`Folder`] is dropped.
+    pub(crate) async fn run(mut self) -> Result<(), std::convert::Infallible> {
+        let mut waiting = Vec::new();
+        while self.requests.recv_many(&mut waiting, MAX_WAITING).await > 0 {
+            let (mut batches, mut answers) = (Vec::new(), Vec::new());
+            for request in waiting.drain(..) {
+                match request {
+                    Request::Checkpoint(source, answer) => {
+                        let checkpoint = self.view.checkpoint(source).await;
+                        // Who asked may be gone: the host shuts down.
+                        answer.send(checkpoint.map_err(Error::from)).ok();
+                    }
+                    Request::Apply(batch, answer) => {
+                        batches.push(batch);
+                        answers.push(answer);
+                    }
+                }
+            }
+            if batches.is_empty() {
+                continue;
+            }
+            // Comments before the decisions on them, where both are here.
+            batches.sort_by_key(|batch| batch.source);
+            let applied = self.apply(&batches).await;
+            for answer in answers {
+                let outcome = applied.as_ref().map(|()| ()).map_err(|error| {
+                    Error::internal(chassis::error::chain(error))
+                });
+                answer.send(outcome).ok();
+            }
+        }
+        Ok(())
+    }
+
+    async fn apply(&mut self, batches: &[Batch]) -> Result<(), crate::store::Error> {
+        let posts = self.view.apply(batches).await?;
+        // First no cached page is old any more, then readers may rely on the position.
+        self.pages.forget(&posts);
+        for batch in batches {
+            self.watermarks.set(batch.source, batch.to.sequence);
+        }
+        Ok(())
+    }
+}
+
+impl Sink for Folder {
+    const MAX_BATCH: usize = MAX_BATCH;
+
+    async fn checkpoint(&self, source: Source) -> Result<Checkpoint, Error> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Request::Checkpoint(source, answer)).await?;
+        answered.await.map_err(|_| Error::ShuttingDown)?
+    }
+
+    async fn apply(&self, batch: Batch) -> Result<(), Error> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Request::Apply(batch, answer)).await?;
+        answered.await.map_err(|_| Error::ShuttingDown)?
+    }
+}
+
+impl Folder {
+    async fn send(&self, request: Request) -> Result<(), Error> {
+        self.requests.send(request).await.map_err(|_| Error::ShuttingDown)
+    }
+}

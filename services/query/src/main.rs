@@ -1,0 +1,10 @@
+//! The query service as a program of its own.
+
+use std::process::ExitCode;
+
+use agora_query::{Config, start};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    chassis::program::run(Config::default(), |config| &config.telemetry, "query", start).await
+}

@@ -1,0 +1,107 @@
+use bus_schema::{CommentId, PostId, RevisionId, Sequence};
+use chassis::bulk::Statement;
+use sqlx::{Row as _, SqliteConnection};
+
+use super::rows;
+use crate::domain::{Early, Revision, State, Touched};
+
+static POSTS: Statement =
+    Statement::new("SELECT * FROM post WHERE post_id IN (", "?", ")");
+static COMMENTS: Statement =
+    Statement::new("SELECT * FROM comment WHERE comment_id IN (", "?", ")");
+static REVISIONS: Statement = Statement::new(
+    "SELECT comment_id, revision, revision_id, time, decision, decided_by FROM revision \
+     WHERE comment_id IN (",
+    "?",
+    ")",
+);
+static EARLY: Statement =
+    Statement::new("SELECT * FROM early_decision WHERE revision_id IN (", "?", ")");
+
+/// Loads what a batch touches.
+pub(super) async fn touched(
+    connection: &mut SqliteConnection,
+    touched: Touched,
+) -> Result<State, sqlx::Error> {
+    let mut state = State::default();
+    let mut comments: Vec<CommentId> = touched.comments.into_iter().collect();
+    // In the order of the table, so that neighbours are found together.
+    comments.sort_unstable();
+    self::comments(connection, &comments, &mut state).await?;
+    posts(connection, &touched.posts.into_iter().collect::<Vec<_>>(), &mut state).await?;
+    let any: Option<i64> =
+        sqlx::query_scalar("SELECT 1 FROM early_decision LIMIT 1").fetch_optional(&mut *connection).await?;
+    if any.is_some() {
+        let revisions: Vec<RevisionId> = touched.revisions.into_iter().collect();
+        early(connection, &revisions, &mut state).await?;
+    }
+    Ok(state)
+}
+
+pub(super) async fn posts(
+    connection: &mut SqliteConnection,
+    ids: &[PostId],
+    state: &mut State,
+) -> Result<(), sqlx::Error> {
+    let rows =
+        POSTS.fetch(connection, ids, |query, id| query.bind(id.as_bytes().as_slice())).await?;
+    for row in &rows {
+        state.load_post(rows::post(row)?);
+    }
+    Ok(())
+}
+
+/// Comments with all their revisions.
+pub(super) async fn comments(
+    connection: &mut SqliteConnection,
+    ids: &[CommentId],
+    state: &mut State,
+) -> Result<(), sqlx::Error> {
+    let rows = COMMENTS
+        .fetch(connection, ids, |query, id| query.bind(id.as_bytes().as_slice()))
+        .await?;
+    let mut comments = Vec::with_capacity(rows.len());
+    for row in &rows {
+        comments.push(rows::comment(row)?);
+    }
+    comments.sort_unstable_by_key(|comment| comment.id);
+    let found: Vec<CommentId> = comments.iter().map(|comment| comment.id).collect();
+    let rows = REVISIONS
+        .fetch(connection, &found, |query, id| query.bind(id.as_bytes().as_slice()))
+        .await?;
+    for row in &rows {
+        let id = CommentId::from(rows::uuid(row, "comment_id")?);
+        if let Ok(at) = found.binary_search(&id) {
+            let revision = Revision {
+                id: rows::uuid(row, "revision_id")?.into(),
+                time: rows::time(row, "time")?,
+                decision: rows::decision(row)?,
+                decided_by: Sequence::from_i64(row.try_get("decided_by")?),
+                body: None,
+                changed: false,
+            };
+            comments[at].revisions.insert(row.try_get("revision")?, revision);
+        }
+    }
+    for comment in comments {
+        state.load_comment(comment);
+    }
+    Ok(())
+}
+
+async fn early(
+    connection: &mut SqliteConnection,
+    ids: &[RevisionId],
+    state: &mut State,
+) -> Result<(), sqlx::Error> {
+    let rows =
+        EARLY.fetch(connection, ids, |query, id| query.bind(id.as_bytes().as_slice())).await?;
+    for row in &rows {
+        let early = Early {
+            decision: rows::decision(row)?,
+            decided_by: Sequence::from_i64(row.try_get("decided_by")?),
+        };
+        state.early.insert(rows::uuid(row, "revision_id")?.into(), Some(early));
+    }
+    Ok(())
+}
