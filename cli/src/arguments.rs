@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
 use chassis::auth;
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::command::{
     comment, decide, events, feed, import, policy, post, queue, serve, thread, token, up, verify,

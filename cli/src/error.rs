@@ -2,9 +2,7 @@
 
 use std::{error::Error as StdError, io, path::Path, process::ExitCode};
 
-use chassis::{
-    StartError, config::ConfigError, host::RunError, telemetry::TelemetryError,
-};
+use chassis::{StartError, config::ConfigError, host::RunError, telemetry::TelemetryError};
 use tonic::Status;
 use tonic_types::StatusExt as _;
 

@@ -50,7 +50,9 @@ impl Folder {
         };
         let folder = from("XDG_DATA_HOME")
             .or_else(|| from("HOME").map(|home| home.join(".local/share")))
-            .ok_or_else(|| Error::plain("there is no home folder: name a data folder with --data"))?;
+            .ok_or_else(|| {
+                Error::plain("there is no home folder: name a data folder with --data")
+            })?;
         Ok(Self(folder.join("agora")))
     }
 

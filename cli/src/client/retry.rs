@@ -1,6 +1,6 @@
 //! What is tried again, when, and how often.
 
-use std::time::Duration;
+use std::{error::Error as _, time::Duration};
 
 use backon::{ExponentialBuilder, Retryable as _};
 use tonic::{Code, Status};
@@ -48,9 +48,13 @@ fn is_passing(status: &Status, patience: Patience) -> bool {
     if patience == Patience::Command && asked(status).is_some_and(|delay| delay > MAX_DELAY) {
         return false;
     }
+    // Only what broke on the way has a source: a server's answer comes without.
+    if status.source().is_some() {
+        return true;
+    }
     match status.code() {
         Code::Unavailable | Code::ResourceExhausted => true,
-        // The connection broke with the call in it, or the server took too long.
+        // The server took too long, or ended in the middle of the call.
         Code::Cancelled | Code::DeadlineExceeded => patience == Patience::Import,
         _ => false,
     }
@@ -106,6 +110,13 @@ mod tests {
         });
         answer.await.unwrap_err();
         assert_eq!(calls.get(), 1);
+    }
+
+    #[test]
+    fn a_connection_that_broke_is_made_again() {
+        let broken = std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+        assert!(is_passing(&Status::from_error(broken.into()), Patience::Command));
+        assert!(!is_passing(&Status::unknown("a server's own"), Patience::Command));
     }
 
     #[test]

@@ -203,7 +203,10 @@ async fn list(options: &Options, client: &Client, arguments: List) -> Result<(),
             return Ok(());
         }
         if !page.all {
-            super::more(&format!("agora comment list {}", request.post_id), &answer.next_page_token);
+            super::more(
+                &format!("agora comment list {}", request.post_id),
+                &answer.next_page_token,
+            );
             return Ok(());
         }
         request.page_token = answer.next_page_token;

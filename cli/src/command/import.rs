@@ -7,6 +7,7 @@ use std::{
     time::SystemTime,
 };
 
+use chassis::Position;
 use clap::{Args, Subcommand};
 use prost_types::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -74,6 +75,10 @@ pub async fn run(options: &Options, command: Command) -> Result<ExitCode, Error>
         output::print(report::total(&reports))?;
     }
     let stopped = done.is_err() || stop.is_cancelled();
+    if !stopped {
+        let positions = reports.iter().map(|report| report.position);
+        load::settle(&client, positions.fold(Position::ZERO, Position::merge)).await;
+    }
     if stopped {
         output::remark("to go on, run the same command again: nothing is imported twice");
     } else if !options.json {

@@ -90,11 +90,7 @@ pub async fn run(options: &Options, command: Command) -> Result<(), Error> {
     }
 }
 
-async fn get(
-    client: &Client,
-    version: u32,
-    position: String,
-) -> Result<(Policy, String), Error> {
+async fn get(client: &Client, version: u32, position: String) -> Result<(Policy, String), Error> {
     let request = GetPolicyRequest { site: client.site(), version, position };
     let answer = call(&request, |request| {
         let mut moderation = client.moderation();

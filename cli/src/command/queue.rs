@@ -1,8 +1,6 @@
 //! `agora queue`: what waits for a moderator.
 
-use agora_proto::moderation::v1::{
-    CaseState, GetCaseRequest, GetCaseResponse, ListCasesRequest,
-};
+use agora_proto::moderation::v1::{CaseState, GetCaseRequest, GetCaseResponse, ListCasesRequest};
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::{

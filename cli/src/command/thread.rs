@@ -100,9 +100,7 @@ impl Show {
             site: client.site(),
             post: Some(match &self.post {
                 PostName::Id(id) => get_thread_request::Post::PostId(id.to_string()),
-                PostName::ExternalKey(key) => {
-                    get_thread_request::Post::ExternalKey(key.clone())
-                }
+                PostName::ExternalKey(key) => get_thread_request::Post::ExternalKey(key.clone()),
             }),
             order: order.into(),
             page_size: page_size.unwrap_or_default(),
@@ -257,9 +255,6 @@ mod tests {
             all: false,
             position: Position::default(),
         };
-        assert_eq!(
-            show.command(),
-            "agora thread show page:1 --order oldest --hidden --replies 2"
-        );
+        assert_eq!(show.command(), "agora thread show page:1 --order oldest --hidden --replies 2");
     }
 }

@@ -7,8 +7,23 @@ use html_escape::decode_html_entities;
 
 /// Tags that platforms put into texts. Anything else in angle brackets is a person's.
 const TAGS: [&str; 17] = [
-    "a", "b", "blockquote", "br", "div", "em", "font", "i", "img", "p", "s", "span", "strike",
-    "strong", "u", "ul", "wbr",
+    "a",
+    "b",
+    "blockquote",
+    "br",
+    "div",
+    "em",
+    "font",
+    "i",
+    "img",
+    "p",
+    "s",
+    "span",
+    "strike",
+    "strong",
+    "u",
+    "ul",
+    "wbr",
 ];
 
 /// A text of several lines as its author wrote it.
@@ -164,7 +179,10 @@ mod tests {
                 "2:19 (http://y.example/watch?v=1&t=2m19s) best part",
             ),
             ("<a href=\"http://a.example/x\">http://a.example/x</a>", "http://a.example/x"),
-            ("<a href=\"http://a.example/long\">http://a.example/lo...</a>", "http://a.example/long"),
+            (
+                "<a href=\"http://a.example/long\">http://a.example/lo...</a>",
+                "http://a.example/long",
+            ),
             ("<a href=\"https://a.example/\">a.example</a>", "https://a.example/"),
             ("<a href='http://a.example'></a>", "http://a.example"),
             ("<a class=\"x\">no address</a>", "no address"),

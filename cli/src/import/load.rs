@@ -8,10 +8,11 @@ use std::{collections::HashSet, path::Path, pin::pin};
 
 use agora_proto::{
     comment::v1::{Attribution, CreateCommentRequest, ListCommentsRequest},
-    post::v1::{
-        CreatePostRequest, GetPostRequest, Post, PostState, get_post_request,
-    },
+    moderation::v1::ListCasesRequest,
+    post::v1::{CreatePostRequest, GetPostRequest, Post, PostState, get_post_request},
+    query::v1::ListFeedRequest,
 };
+use chassis::Position;
 use futures::{StreamExt as _, stream};
 use prost_types::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -65,7 +66,7 @@ impl<'a> Source<'a> {
 
 /// What became of a row.
 enum Outcome {
-    Written { comment_id: String, has_date: bool },
+    Written { comment_id: String, has_date: bool, position: Position },
     Skipped(String),
     Failed(Error),
 }
@@ -108,7 +109,8 @@ async fn load_into(
         progress.step();
         report.rows += 1;
         match outcome {
-            Outcome::Written { comment_id, has_date } => {
+            Outcome::Written { comment_id, has_date, position } => {
+                report.position = report.position.merge(position);
                 let new = !there.contains(&comment_id);
                 report.imported += u64::from(new);
                 report.already_there += u64::from(!new);
@@ -243,8 +245,10 @@ async fn write(client: &Client, post_id: Uuid, row: Row) -> (u64, Outcome) {
     .await;
     let outcome = match written {
         Ok(answer) => {
-            let comment = answer.into_inner().comment.unwrap_or_default();
-            Outcome::Written { comment_id: comment.comment_id, has_date }
+            let answer = answer.into_inner();
+            let position = answer.position.parse().unwrap_or(Position::ZERO);
+            let comment_id = answer.comment.unwrap_or_default().comment_id;
+            Outcome::Written { comment_id, has_date, position }
         }
         Err(status) => refused(status),
     };
@@ -285,6 +289,26 @@ fn refused(status: Status) -> Outcome {
         ) => Outcome::Skipped(format!("was refused: {} ({reason})", status.message())),
         _ => Outcome::Failed(status.into()),
     }
+}
+
+/// Waits until moderation has judged what was written and readers are shown that. If it
+/// takes long, readers see it a little later.
+pub async fn settle(client: &Client, position: Position) {
+    let judged = retry(Patience::Import, || {
+        let (site, position) = (client.site(), position.to_string());
+        let request = ListCasesRequest { site, page_size: 1, position, ..Default::default() };
+        let mut moderation = client.moderation();
+        async move { moderation.list_cases(request).await }
+    });
+    let Ok(judged) = judged.await else { return };
+    let position = judged.into_inner().position;
+    let shown = retry(Patience::Import, || {
+        let (site, position) = (client.site(), position.clone());
+        let request = ListFeedRequest { site, page_size: 1, position, ..Default::default() };
+        let mut query = client.query();
+        async move { query.list_feed(request).await }
+    });
+    shown.await.ok();
 }
 
 #[cfg(test)]

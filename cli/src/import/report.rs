@@ -1,5 +1,6 @@
 //! What an import did.
 
+use chassis::Position;
 use serde::Serialize;
 
 use crate::render::{count, style, text};
@@ -25,6 +26,9 @@ pub struct Report {
     pub without_date: u64,
     /// Whether the end of the file was not reached.
     pub stopped: bool,
+    /// What a read must include to show all of it.
+    #[serde(skip)]
+    pub position: Position,
 }
 
 /// A row that was not imported.
@@ -96,6 +100,7 @@ mod tests {
             skipped: skipped.collect(),
             without_date: 1,
             stopped: true,
+            position: Position::ZERO,
         };
         let lines: Vec<String> = report.lines().lines().map(str::to_owned).collect();
         assert_eq!(lines[0], "x.csv → post 0198");

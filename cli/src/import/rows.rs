@@ -262,7 +262,8 @@ mod tests {
     #[test]
     fn rows_that_cannot_be_imported_say_why() {
         let long = "x".repeat(MAX_BODY + 1);
-        let rows = format!("1,a,,ok,0\n2,a,,,0\n3,a,ok,0\n4,a,,<br />,0\n5,a,,{long},0\n\n6,a,,ok,0");
+        let rows =
+            format!("1,a,,ok,0\n2,a,,,0\n3,a,ok,0\n4,a,,<br />,0\n5,a,,{long},0\n\n6,a,,ok,0");
         assert_eq!(
             reasons(&rows),
             [

@@ -132,10 +132,7 @@ mod tests {
                 decision: Decision::Pending.into(),
                 cause: Cause::Policy.into(),
                 policy_version: 3,
-                hits: vec![RuleHit {
-                    rule: Rule::SuspectWord.into(),
-                    detail: "subscribe".into(),
-                }],
+                hits: vec![RuleHit { rule: Rule::SuspectWord.into(), detail: "subscribe".into() }],
                 decide_time: time,
                 ..DecisionRecord::default()
             }),

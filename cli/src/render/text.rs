@@ -12,12 +12,16 @@ const MIN_WIDTH: usize = 30;
 /// A text of several lines without control characters: those that could move the
 /// cursor, change colours or reverse the reading order are shown instead of obeyed.
 pub fn lines(text: &str) -> String {
-    text.chars().map(|character| if character == '\n' { '\n' } else { harmless(character) }).collect()
+    text.chars()
+        .map(|character| if character == '\n' { '\n' } else { harmless(character) })
+        .collect()
 }
 
 /// As [`lines`], all in one line.
 pub fn line(text: &str) -> String {
-    text.chars().map(|character| if character == '\n' { ' ' } else { harmless(character) }).collect()
+    text.chars()
+        .map(|character| if character == '\n' { ' ' } else { harmless(character) })
+        .collect()
 }
 
 /// The beginning of a text, in one line of at most `width` characters.
@@ -121,10 +125,7 @@ mod tests {
     #[test]
     fn lines_break_between_words() {
         let text = "one two three four five six seven eight";
-        assert_eq!(
-            wrap(text, Some(34), 4),
-            ["one two three four five six", "seven eight"]
-        );
+        assert_eq!(wrap(text, Some(34), 4), ["one two three four five six", "seven eight"]);
         assert_eq!(wrap(text, None, 4), [text]);
     }
 

@@ -10,7 +10,10 @@ use super::{author, count, feed, style, text, time};
 enum Node<'a> {
     Comment(&'a ThreadComment),
     /// Replies that are not on this page.
-    More { text: String, page_token: &'a str },
+    More {
+        text: String,
+        page_token: &'a str,
+    },
 }
 
 /// A node with its depth, and whether it is the last of its siblings.
@@ -41,23 +44,17 @@ pub fn post(post: &ThreadPost, options: &Options<'_>) -> String {
 }
 
 /// The comments as a tree. `next_page_token` goes on after them.
-pub fn tree(
-    comments: &[ThreadComment],
-    next_page_token: &str,
-    options: &Options<'_>,
-) -> String {
+pub fn tree(comments: &[ThreadComment], next_page_token: &str, options: &Options<'_>) -> String {
     let lines = lines(comments, next_page_token);
     let mut out = String::new();
     // For every level above: whether a sibling follows, so that its line goes on.
     let mut open: Vec<bool> = Vec::new();
     for line in &lines {
         open.truncate(line.depth);
-        let trunk: String =
-            open.iter().map(|open| if *open { "│  " } else { "   " }).collect();
+        let trunk: String = open.iter().map(|open| if *open { "│  " } else { "   " }).collect();
         let branch = if line.last { "└─ " } else { "├─ " };
         open.push(!line.last);
-        let below: String =
-            open.iter().map(|open| if *open { "│  " } else { "   " }).collect();
+        let below: String = open.iter().map(|open| if *open { "│  " } else { "   " }).collect();
         out.push_str(&style::faint(&(trunk + branch)));
         match &line.node {
             Node::Comment(comment) => write_comment(&mut out, comment, &below, options),
@@ -72,12 +69,7 @@ pub fn tree(
     out
 }
 
-fn write_comment(
-    out: &mut String,
-    comment: &ThreadComment,
-    below: &str,
-    options: &Options<'_>,
-) {
+fn write_comment(out: &mut String, comment: &ThreadComment, below: &str, options: &Options<'_>) {
     if comment.deleted {
         out.push_str(&style::faint("[deleted]"));
     } else {
@@ -200,11 +192,8 @@ mod tests {
 
     fn show(comments: &[ThreadComment], next: &str) -> String {
         owo_colors::set_override(false);
-        let options = Options {
-            command: "agora thread show p",
-            width: None,
-            now: SystemTime::now(),
-        };
+        let options =
+            Options { command: "agora thread show p", width: None, now: SystemTime::now() };
         tree(comments, next, &options)
     }
 

@@ -23,7 +23,8 @@ pub struct Lock {
 /// Makes the folder if it is absent, and takes its lock.
 pub fn lock(folder: &Folder) -> Result<Lock, Error> {
     let path = folder.path();
-    let unusable = || format!("cannot use the data folder {}: name another with --data", path.display());
+    let unusable =
+        || format!("cannot use the data folder {}: name another with --data", path.display());
     make_folder(path).map_err(Error::failed(unusable()))?;
     let file = File::create(folder.file("lock")).map_err(Error::failed(unusable()))?;
     match file.try_lock() {

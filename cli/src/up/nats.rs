@@ -17,8 +17,7 @@ pub use super::supervisor::Server;
 const PROGRAM: &str = "AGORA_NATS_SERVER";
 /// Older servers ignore without a word what the streams need.
 const OLDEST: (u32, u32) = (2, 12);
-const WHAT_TO_DO: &str =
-    "install one of at least 2.12 (`./dev setup` fetches it), name it with AGORA_NATS_SERVER, or \
+const WHAT_TO_DO: &str = "install one of at least 2.12 (`./dev setup` fetches it), name it with AGORA_NATS_SERVER, or \
      use a running one with --nats-url";
 
 /// What is known before the server is started.

@@ -73,9 +73,8 @@ fn runs_with(id: u32, file: &Path) -> bool {
         return line.split(|byte| *byte == 0).any(|argument| argument == file.as_bytes());
     }
     // Where there is no /proc.
-    let listed = std::process::Command::new("ps")
-        .args(["-o", "command=", "-p", &id.to_string()])
-        .output();
+    let listed =
+        std::process::Command::new("ps").args(["-o", "command=", "-p", &id.to_string()]).output();
     listed.is_ok_and(|listed| String::from_utf8_lossy(&listed.stdout).contains(file))
 }
 

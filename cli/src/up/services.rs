@@ -70,9 +70,11 @@ mod tests {
 
     #[test]
     fn every_address_is_reached_on_loopback() {
-        for (listening, called) in
-            [("0.0.0.0:7400", "127.0.0.1:7400"), ("[::]:7400", "[::1]:7400"), ("10.0.0.1:1", "10.0.0.1:1")]
-        {
+        for (listening, called) in [
+            ("0.0.0.0:7400", "127.0.0.1:7400"),
+            ("[::]:7400", "[::1]:7400"),
+            ("10.0.0.1:1", "10.0.0.1:1"),
+        ] {
             assert_eq!(reachable(listening.parse().unwrap()).to_string(), called);
         }
     }

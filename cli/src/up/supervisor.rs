@@ -117,7 +117,8 @@ async fn supervise(
             shut_down(&mut child).await;
             return Ok(());
         };
-        let status = ended.map(|status| status.to_string()).unwrap_or_else(|error| error.to_string());
+        let status =
+            ended.map(|status| status.to_string()).unwrap_or_else(|error| error.to_string());
         tracing::error!(status, "the NATS server ended and is started again");
         if stop.run_until_cancelled(sleep(RESTART_DELAY)).await.is_none() {
             return Ok(());

@@ -1,9 +1,7 @@
 //! A source's journal, row by row, from the service that keeps it.
 
 use agora_proto::{
-    admin::v1::{
-        GetJournalHeadRequest, JournalRow, ReadJournalRequest, ReadJournalResponse,
-    },
+    admin::v1::{GetJournalHeadRequest, JournalRow, ReadJournalRequest, ReadJournalResponse},
     event::v1 as event,
 };
 use bus_schema::{Hash, Sequence, Source};

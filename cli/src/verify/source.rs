@@ -74,7 +74,6 @@ async fn extra(
 ) -> Result<Option<Difference>, Error> {
     let last = messages.last().await?;
     let head = journal::head(client, source).await?;
-    Ok((last > head).then(|| {
-        format!("the stream holds {last} messages and the journal only {head} events")
-    }))
+    Ok((last > head)
+        .then(|| format!("the stream holds {last} messages and the journal only {head} events")))
 }

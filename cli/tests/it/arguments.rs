@@ -68,9 +68,8 @@ fn a_wrong_command_line_ends_with_2() {
 #[test]
 fn a_server_that_is_not_there_is_told_in_one_line() {
     let folder = tempfile::tempdir().unwrap();
-    let line = refused(
-        agora(&["feed", "--server", "127.0.0.1:1"]).env("AGORA_DATA", folder.path()),
-    );
+    let line =
+        refused(agora(&["feed", "--server", "127.0.0.1:1"]).env("AGORA_DATA", folder.path()));
     assert!(line.contains("cannot reach http://127.0.0.1:1"), "{line}");
     let line = refused(agora(&["events", "tail"]).env("AGORA_DATA", folder.path()));
     assert!(line.contains("no `agora up` runs"), "{line}");
@@ -114,7 +113,8 @@ fn the_configuration_is_printed_from_all_its_layers() {
     for setting in ["listen = \"127.0.0.1:3\"", "max_in_flight = 7", "port = 9"] {
         assert!(printed.contains(setting), "{setting} in {printed}");
     }
-    for (service, port) in [("post", 7401), ("comment", 7402), ("moderation", 7403), ("query", 7404)]
+    for (service, port) in
+        [("post", 7401), ("comment", 7402), ("moderation", 7403), ("query", 7404)]
     {
         let printed = stdout(&run(&["serve", service, "--print-config"]));
         assert!(printed.contains(&format!("listen = \"127.0.0.1:{port}\"")), "{printed}");

@@ -7,3 +7,4 @@ mod import;
 mod program;
 mod token;
 mod up;
+mod verify;

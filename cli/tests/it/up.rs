@@ -13,7 +13,7 @@ use crate::program::{agora, refused, stdout, text};
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < deadline, "waited in vain for {what}");
@@ -55,7 +55,7 @@ impl Up {
         });
     }
 
-    fn run(&self) -> Value {
+    pub fn run(&self) -> Value {
         let text = std::fs::read(self.folder.path().join("run.json")).unwrap();
         serde_json::from_slice(&text).unwrap()
     }
@@ -66,8 +66,7 @@ impl Up {
 
     /// What a command prints that must succeed.
     pub fn agora(&self, arguments: &[&str]) -> String {
-        let output =
-            agora(arguments).args(["--data", text(self.folder.path())]).output().unwrap();
+        let output = agora(arguments).args(["--data", text(self.folder.path())]).output().unwrap();
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{arguments:?}: {error}");
         stdout(&output)
@@ -153,8 +152,7 @@ fn what_is_in_the_way_is_told_in_one_line() {
     let folder = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    let line =
-        refused(&mut agora(&["up", "--data", text(folder.path()), "--nats-port", &port]));
+    let line = refused(&mut agora(&["up", "--data", text(folder.path()), "--nats-port", &port]));
     assert!(line.contains("--nats-port"), "{line}");
 
     let address = format!("127.0.0.1:{port}");

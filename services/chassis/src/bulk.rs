@@ -1,13 +1,18 @@
 //! Multi-row statements for SQLite. A round trip to SQLite's thread costs as much as
 //! several rows, so rows go in by the hundred, in chunks of a few fixed sizes whose
 //! statements stay prepared.
+//!
+//! Plain inserts say `INSERT OR FAIL`: SQLite then keeps no copy of the pages that a
+//! statement touches, which it would need to undo half of one. Whoever gets an error
+//! rolls the whole transaction back.
 
 use std::{collections::HashSet, hash::Hash, sync::OnceLock};
 
 use sqlx::{Sqlite, SqliteConnection, query::Query, sqlite::SqliteArguments};
 
-/// How many rows one statement takes: the greatest first.
-const CHUNKS: [usize; 5] = [256, 64, 16, 4, 1];
+/// How many rows one statement takes: the greatest first. Any number of rows is a sum of
+/// few of them.
+const CHUNKS: [usize; 9] = [256, 128, 64, 32, 16, 8, 4, 2, 1];
 
 /// A statement for any number of rows: `head`, then one group of `row` for each row,
 /// then `tail`.
@@ -54,7 +59,8 @@ impl Statement {
     }
 
     /// Runs it as a query for all rows, such as `SELECT … WHERE id IN (…)` with `?` as
-    /// its row, and returns what it finds. No row repeats another one.
+    /// its row, and returns what it finds. No row repeats another one. The last row is
+    /// asked for several times, where that saves a statement: it must make no difference.
     ///
     /// # Errors
     /// What SQLite says of the first chunk that fails.
@@ -65,8 +71,10 @@ impl Statement {
         bind: impl for<'q> Fn(Bind<'q>, &R) -> Bind<'q> + Send,
     ) -> Result<Vec<sqlx::sqlite::SqliteRow>, sqlx::Error> {
         let mut found = Vec::new();
-        for (text, chunk) in self.chunks(rows) {
-            let query = chunk.iter().fold(sqlx::query(text), &bind);
+        for chunk in rows.chunks(CHUNKS[0]) {
+            let size = CHUNKS.iter().rposition(|size| *size >= chunk.len()).unwrap_or_default();
+            let padding = chunk.last().into_iter().cycle().take(CHUNKS[size] - chunk.len());
+            let query = chunk.iter().chain(padding).fold(sqlx::query(self.text(size)), &bind);
             found.extend(query.fetch_all(&mut *connection).await?);
         }
         Ok(found)
@@ -97,4 +105,33 @@ impl Statement {
 pub fn distinct<T: Clone + Eq + Hash>(values: impl Iterator<Item = T>) -> Vec<T> {
     let mut seen = HashSet::new();
     values.filter(|value| seen.insert(value.clone())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{Connection as _, Row as _};
+
+    use super::*;
+
+    static INSERT: Statement = Statement::new("INSERT OR FAIL INTO n (n) VALUES ", "(?)", "");
+    static FIND: Statement = Statement::new("SELECT n FROM n WHERE n IN (", "?", ")");
+
+    #[tokio::test]
+    async fn any_number_of_rows_goes_in_and_comes_out() {
+        let mut connection = SqliteConnection::connect(":memory:").await.unwrap();
+        sqlx::query("CREATE TABLE n (n INTEGER PRIMARY KEY)")
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        let mut next = 0;
+        for count in [0, 1, 3, 63, 255, 256, 257, 700] {
+            let rows: Vec<i64> = (next..next + count).collect();
+            next += count;
+            INSERT.execute(&mut connection, &rows, |query, n| query.bind(*n)).await.unwrap();
+            let found = FIND.fetch(&mut connection, &rows, |query, n| query.bind(*n)).await.unwrap();
+            let mut found: Vec<i64> = found.iter().map(|row| row.get("n")).collect();
+            found.sort_unstable();
+            assert_eq!(found, rows);
+        }
+    }
 }

@@ -14,8 +14,7 @@ use chassis::{
 use crate::Error;
 
 /// A title: 1 to 300 characters, one line.
-pub const TITLE: Limit =
-    Limit { may_be_empty: false, max: Max::Characters(300), multiline: false };
+pub const TITLE: Limit = Limit { may_be_empty: false, max: Max::Characters(300), multiline: false };
 /// A body: at most 64 KiB.
 pub const BODY: Limit = Limit { may_be_empty: true, max: Max::Bytes(64 * 1024), multiline: true };
 /// An external key: at most 1,024 characters, one line.
@@ -275,10 +274,7 @@ fn created(key: Option<&str>, text: &Text, author: &Author, create_time: Time) -
         external_key: key.unwrap_or_default().to_owned(),
         title: Some(plain(&text.title)),
         body: Some(plain(&text.body)),
-        author: Some(event::Author {
-            id: author.id.clone(),
-            name: Some(plain(&author.name)),
-        }),
+        author: Some(event::Author { id: author.id.clone(), name: Some(plain(&author.name)) }),
         create_time: Some(create_time.into()),
     })
 }
@@ -302,10 +298,7 @@ fn changed(post: &Post, change: &Change) -> Result<Kind, Error> {
     })
 }
 
-fn text(
-    title: Option<&event::Content>,
-    body: Option<&event::Content>,
-) -> Result<Text, ApplyError> {
+fn text(title: Option<&event::Content>, body: Option<&event::Content>) -> Result<Text, ApplyError> {
     Ok(Text { title: content::open(title)?.to_owned(), body: content::open(body)?.to_owned() })
 }
 
@@ -318,4 +311,3 @@ fn author(author: Option<&event::Author>) -> Result<Author, ApplyError> {
 fn time(timestamp: Option<&prost_types::Timestamp>) -> Result<Time, ApplyError> {
     Ok(Time::try_from(timestamp.ok_or("an event without its time")?)?)
 }
-

@@ -46,9 +46,7 @@ impl Explain for Error {
                 Fault::new(Code::AlreadyExists, "EXTERNAL_KEY_TAKEN").with("post_id", post_id)
             }
             Self::PostDeleted => Fault::new(Code::FailedPrecondition, "POST_DELETED"),
-            Self::PostAlreadyClosed => {
-                Fault::new(Code::FailedPrecondition, "POST_ALREADY_CLOSED")
-            }
+            Self::PostAlreadyClosed => Fault::new(Code::FailedPrecondition, "POST_ALREADY_CLOSED"),
             Self::PostNotClosed => Fault::new(Code::FailedPrecondition, "POST_NOT_CLOSED"),
             Self::StaleRevision { current } => {
                 Fault::new(Code::Aborted, "STALE_REVISION").with("current_revision", current)

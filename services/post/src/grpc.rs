@@ -5,10 +5,10 @@ mod read;
 mod write;
 
 use agora_proto::post::v1::{
-    ClosePostRequest, ClosePostResponse, CreatePostRequest, CreatePostResponse,
-    DeletePostRequest, DeletePostResponse, GetPostRequest, GetPostResponse, ListPostsRequest,
-    ListPostsResponse, ReopenPostRequest, ReopenPostResponse, UpdatePostRequest,
-    UpdatePostResponse, post_service_server::PostService,
+    ClosePostRequest, ClosePostResponse, CreatePostRequest, CreatePostResponse, DeletePostRequest,
+    DeletePostResponse, GetPostRequest, GetPostResponse, ListPostsRequest, ListPostsResponse,
+    ReopenPostRequest, ReopenPostResponse, UpdatePostRequest, UpdatePostResponse,
+    post_service_server::PostService,
 };
 use chassis::{Call, Keys, Watermarks, committer::Committer, page::Sealer, status};
 use tonic::{Request, Response, Status};

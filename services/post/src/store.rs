@@ -7,6 +7,8 @@ use bus_schema::{PostId, Time};
 use serde::{Deserialize, Serialize};
 use sqlx::migrate::Migrator;
 
+use crate::domain::Post;
+
 pub use sqlite::{Reader, Sqlite};
 
 /// The migrations of the service's own tables.
@@ -19,6 +21,19 @@ pub enum Key {
     Id(PostId),
     /// By the id that it has elsewhere.
     External(String),
+}
+
+/// How many bytes of texts and ids a page of posts has at most, the first post aside: an
+/// answer holds at most [`chassis::host::MAX_RESPONSE_BYTES`].
+pub const MAX_PAGE_BYTES: usize = 3 * 1024 * 1024;
+
+/// A part of a list of posts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// Newest first.
+    pub posts: Vec<Post>,
+    /// Whether nothing follows.
+    pub is_last: bool,
 }
 
 /// Where a list of posts goes on: after this one, newest first.

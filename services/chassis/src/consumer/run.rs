@@ -18,6 +18,10 @@ use crate::{Error, Host, host::Health, telemetry};
 
 /// A batch should keep other work waiting no longer than this.
 const BATCH_TIME: Duration = Duration::from_millis(10);
+/// From so many events on, a batch is one of a busy source.
+const BUSY: usize = 8;
+/// How long the next batch of a busy source is put off at most.
+const MAX_LINGER: Duration = Duration::from_millis(5);
 /// How few events a batch is cut down to at the least.
 const MIN_BATCH: usize = 64;
 /// A session that lasted this long was a success: the next failure starts with a short
@@ -135,7 +139,12 @@ impl<K: Sink> Consumer<K> {
             self.sink.apply(batch).instrument(span).await.map_err(Ended::Apply)?;
             applied.increment(count as u64);
             checkpoint = to;
-            size = next_size::<K>(size, count, started.elapsed());
+            let took = started.elapsed();
+            size = next_size::<K>(size, count, took);
+            if count >= BUSY {
+                // Under load every transaction serves more events if it comes a little later.
+                sleep(took.min(MAX_LINGER)).await;
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use super::{Backend, RequestKey, RequestRow, Row, SqlResult};
 use crate::{bulk::Statement, dead_letter::DeadLetter};
 
 static APPEND: Statement =
-    Statement::new("INSERT INTO journal (sequence, hash, event) VALUES ", "(?, ?, ?)", "");
+    Statement::new("INSERT OR FAIL INTO journal (sequence, hash, event) VALUES ", "(?, ?, ?)", "");
 /// Where one id came twice with events of the same kind, the first answers retries.
 static REMEMBER: Statement = Statement::new(
     "INSERT INTO request (key, sequence, hash) VALUES ",

@@ -7,6 +7,8 @@ use std::{
     process::Stdio,
 };
 
+use async_nats::jetstream;
+use bus_schema::{Sequence, Source, Stream};
 use tempfile::TempDir;
 use tokio::{
     net::TcpStream,
@@ -51,6 +53,29 @@ impl Nats {
     /// Where it listens.
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// JetStream on a connection of its own.
+    ///
+    /// # Panics
+    /// If it cannot be reached.
+    pub async fn jetstream(&self) -> jetstream::Context {
+        let client = async_nats::connect(self.url()).await.expect("the server runs");
+        jetstream::new(client)
+    }
+
+    /// Waits until a source's stream holds everything up to `sequence`.
+    ///
+    /// # Panics
+    /// If it does not in time.
+    pub async fn holds(&self, source: Source, sequence: Sequence) {
+        let jetstream = self.jetstream().await;
+        let name = Stream::of(source, 1, -1).name;
+        eventually("the relay", async || {
+            let stream = jetstream.get_stream(&name).await.ok()?;
+            (stream.cached_info().state.last_sequence >= sequence.0).then_some(())
+        })
+        .await;
     }
 
     /// Kills it (SIGKILL), and returns once it is gone.

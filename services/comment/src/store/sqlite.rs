@@ -37,7 +37,7 @@ static WRITE: Statement = Statement::new(
      deleted = excluded.deleted, update_time = excluded.update_time",
 );
 static WRITE_REVISIONS: Statement = Statement::new(
-    "INSERT INTO revision (comment_id, revision, revision_id, body, time) VALUES ",
+    "INSERT OR FAIL INTO revision (comment_id, revision, revision_id, body, time) VALUES ",
     "(?, ?, ?, ?, ?)",
     "",
 );

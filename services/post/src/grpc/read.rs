@@ -3,12 +3,16 @@ use std::mem::take;
 use agora_proto::post::v1::{
     GetPostRequest, GetPostResponse, ListPostsRequest, ListPostsResponse, get_post_request,
 };
-use chassis::{Call, fields::Fields, page};
+use chassis::{
+    Call,
+    fields::{Fields, Limit},
+    page,
+};
 
 use super::{Service, encode};
 use crate::{
     Error, domain,
-    store::{Cursor, Key},
+    store::{Cursor, Key, Page},
 };
 
 impl Service {
@@ -23,7 +27,8 @@ impl Service {
         let key = match &message.key {
             Some(get_post_request::Key::PostId(id)) => fields.id("post_id", id).map(Key::Id),
             Some(get_post_request::Key::ExternalKey(key)) => {
-                fields.text("external_key", key, domain::EXTERNAL_KEY).map(Key::External)
+                let limit = Limit { may_be_empty: false, ..domain::EXTERNAL_KEY };
+                fields.text("external_key", key, limit).map(Key::External)
             }
             None => {
                 fields.refuse("post_id", "or external_key must be given");
@@ -59,12 +64,10 @@ impl Service {
         let after: Option<Cursor> = self.sealer.open_next(&query, &token)?;
 
         let reached = self.watermarks.wait(&position, call.deadline).await?;
-        let found = self.reader.posts(&site, after, size + 1).await;
-        let mut posts = found.map_err(chassis::Error::from)?;
-        let more = posts.len() > size;
-        posts.truncate(size);
-        let last = posts.last().filter(|_| more);
-        let cursor = last.map(|post| Cursor::after(post.create_time, post.id));
+        let found = self.reader.posts(&site, after, size).await;
+        let Page { posts, is_last } = found.map_err(chassis::Error::from)?;
+        let next = posts.last().filter(|_| !is_last);
+        let cursor = next.map(|post| Cursor::after(post.create_time, post.id));
         Ok(ListPostsResponse {
             posts: posts.into_iter().map(encode::post).collect(),
             next_page_token: self.sealer.seal_next(&query, cursor.as_ref()),

@@ -13,6 +13,7 @@ use chassis::{
     committer::Committed,
     fields::{AUTHOR_ID, AUTHOR_NAME, Fields},
 };
+use prost::Message as _;
 
 use super::{Service, encode};
 use crate::{
@@ -130,9 +131,8 @@ impl Service {
         let position = take(&mut message.position);
         let request_id = take(&mut message.request_id);
         let request = mark(&mut fields, &self.keys, &request_id, "ClosePost", &message);
-        let target =
-            target(&mut fields, &message.site, &message.post_id, 0, request, &position)
-                .ok_or_else(|| fields.into_error())?;
+        let target = target(&mut fields, &message.site, &message.post_id, 0, request, &position)
+            .ok_or_else(|| fields.into_error())?;
         let Committed { reply, position } =
             self.change(call, target, "post_closed", Change::Close, SMALL).await?;
         let post = Some(encode::post(reply));
@@ -148,9 +148,8 @@ impl Service {
         let position = take(&mut message.position);
         let request_id = take(&mut message.request_id);
         let request = mark(&mut fields, &self.keys, &request_id, "ReopenPost", &message);
-        let target =
-            target(&mut fields, &message.site, &message.post_id, 0, request, &position)
-                .ok_or_else(|| fields.into_error())?;
+        let target = target(&mut fields, &message.site, &message.post_id, 0, request, &position)
+            .ok_or_else(|| fields.into_error())?;
         let Committed { reply, position } =
             self.change(call, target, "post_reopened", Change::Reopen, SMALL).await?;
         let post = Some(encode::post(reply));
@@ -197,22 +196,7 @@ fn target(
 
 /// What an update changes: what its mask names, or every field that is not empty.
 fn update(fields: &mut Fields, message: &UpdatePostRequest) -> Option<Change> {
-    let (mut title, mut body) = (!message.title.is_empty(), !message.body.is_empty());
-    if let Some(mask) = &message.update_mask {
-        (title, body) = (false, false);
-        for path in &mask.paths {
-            match path.as_str() {
-                "title" => title = true,
-                "body" => body = true,
-                "*" => (title, body) = (true, true),
-                _ => fields.refuse("update_mask", "can name title and body"),
-            }
-        }
-    }
-    if !title && !body {
-        fields.refuse("update_mask", "must name at least one field to change");
-        return None;
-    }
+    let (title, body) = masked(fields, message)?;
     let text = |fields: &mut Fields, wanted, field, value, limit| match wanted {
         false => Some(None),
         true => fields.text(field, value, limit).map(Some),
@@ -222,21 +206,50 @@ fn update(fields: &mut Fields, message: &UpdatePostRequest) -> Option<Change> {
     Some(Change::Update { title: title?, body: body? })
 }
 
-/// Who wrote a new post and when: the caller now, or whom an import names.
+/// Whether title and body are to change.
+fn masked(fields: &mut Fields, message: &UpdatePostRequest) -> Option<(bool, bool)> {
+    let (mut title, mut body) = (false, false);
+    match &message.update_mask {
+        None => (title, body) = (!message.title.is_empty(), !message.body.is_empty()),
+        Some(mask) => {
+            for path in &mask.paths {
+                match path.as_str() {
+                    "title" => title = true,
+                    "body" => body = true,
+                    "*" => (title, body) = (true, true),
+                    _ => {
+                        fields.refuse("update_mask", "can name title and body, or *");
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+    if !title && !body {
+        fields.refuse("update_mask", "must name at least one field to change");
+        return None;
+    }
+    Some((title, body))
+}
+
+/// Who wrote a new post, and when if that was earlier: the caller, or whom an import
+/// names.
 fn written(
     fields: &mut Fields,
     call: &Call,
     attribution: Option<&Attribution>,
-) -> Option<(Author, Time)> {
+) -> Option<(Author, Option<Time>)> {
     let Some(attribution) = attribution else {
         let (id, name) = call.caller.principal().map_or_else(Default::default, |principal| {
             (principal.id.clone(), principal.name.clone())
         });
-        return Some((Author { id, name }, Time::now()));
+        return Some((Author { id, name }, None));
     };
     let id = fields.text("attribution.author_id", &attribution.author_id, AUTHOR_ID);
     let name = fields.text("attribution.author_name", &attribution.author_name, AUTHOR_NAME);
-    let time =
-        fields.past_time("attribution.create_time", attribution.create_time.as_ref());
-    Some((Author { id: id?, name: name? }, time?))
+    let create_time = match &attribution.create_time {
+        None => Some(None),
+        time => fields.past_time("attribution.create_time", time.as_ref()).map(Some),
+    };
+    Some((Author { id: id?, name: name? }, create_time?))
 }

@@ -5,9 +5,10 @@ use chassis::{
     bulk::{Statement, distinct},
     owner::{Caused, ConsumeError, Store},
 };
+use futures::TryStreamExt as _;
 use sqlx::{Row as _, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 
-use super::{Cursor, Key};
+use super::{Cursor, Key, MAX_PAGE_BYTES, Page};
 use crate::{
     consumer,
     domain::{Author, Command, Post, PostState, Posts, State, Text},
@@ -39,7 +40,7 @@ static WRITE: Statement = Statement::new(
      revision = excluded.revision, update_time = excluded.update_time",
 );
 static WRITE_TEXTS: Statement = Statement::new(
-    "INSERT INTO revision (post_id, revision, title, body) VALUES ",
+    "INSERT OR FAIL INTO revision (post_id, revision, title, body) VALUES ",
     "(?, ?, ?, ?)",
     "",
 );
@@ -103,19 +104,20 @@ impl Store for Sqlite {
     ) -> Result<(), sqlx::Error> {
         let ids = distinct(events.iter().filter_map(|event| event.post_id));
         let posts: Vec<&Post> = ids.iter().filter_map(|id| state.posts.get(id)).collect();
-        WRITE.execute(connection, &posts, |query, post| {
-            query
-                .bind(post.id.as_bytes().as_slice())
-                .bind(post.site.as_str())
-                .bind(post.external_key.as_deref())
-                .bind(post.author.id.as_str())
-                .bind(post.author.name.as_str())
-                .bind(state_number(post.state))
-                .bind(post.revision)
-                .bind(post.create_time.micros())
-                .bind(post.update_time.micros())
-        })
-        .await?;
+        WRITE
+            .execute(connection, &posts, |query, post| {
+                query
+                    .bind(post.id.as_bytes().as_slice())
+                    .bind(post.site.as_str())
+                    .bind(post.external_key.as_deref())
+                    .bind(post.author.id.as_str())
+                    .bind(post.author.name.as_str())
+                    .bind(state_number(post.state))
+                    .bind(post.revision)
+                    .bind(post.create_time.micros())
+                    .bind(post.update_time.micros())
+            })
+            .await?;
 
         let revisions = events.iter().filter_map(|event| match &event.kind {
             Kind::PostCreated(_) => Some((event.post_id?, 1)),
@@ -165,9 +167,7 @@ async fn load_keys(
             query.bind(site.as_str()).bind(key.as_str())
         })
         .await?;
-    rows.iter()
-        .map(|row| Ok(((site(row)?, row.try_get("external_key")?), id(row)?)))
-        .collect()
+    rows.iter().map(|row| Ok(((site(row)?, row.try_get("external_key")?), id(row)?))).collect()
 }
 
 /// Reads posts, on connections of its own.
@@ -214,7 +214,8 @@ impl Reader {
         row.as_ref().map(post).transpose()
     }
 
-    /// A site's posts that are not deleted, newest first, after the cursor.
+    /// A site's posts that are not deleted, newest first, after the cursor: at most
+    /// `size` and [`MAX_PAGE_BYTES`].
     ///
     /// # Errors
     /// What the database says.
@@ -222,10 +223,10 @@ impl Reader {
         &self,
         site: &Site,
         after: Option<Cursor>,
-        limit: usize,
-    ) -> Result<Vec<Post>, sqlx::Error> {
+        size: usize,
+    ) -> Result<Page, sqlx::Error> {
         let after = after.unwrap_or(Cursor { create_time: i64::MAX, post_id: uuid::Uuid::max() });
-        let rows = sqlx::query(
+        let mut rows = sqlx::query(
             "SELECT p.*, r.title, r.body FROM post p \
              JOIN revision r USING (post_id, revision) \
              WHERE p.site = ? AND p.state <> 3 AND (p.create_time, p.post_id) < (?, ?) \
@@ -234,11 +235,27 @@ impl Reader {
         .bind(site.as_str())
         .bind(after.create_time)
         .bind(after.post_id.as_bytes().as_slice())
-        .bind(limit as i64)
-        .fetch_all(&self.pool)
-        .await?;
-        rows.iter().map(post).collect()
+        // One more tells whether anything follows.
+        .bind(size as i64 + 1)
+        .fetch(&self.pool);
+
+        let (mut posts, mut bytes) = (Vec::new(), 0);
+        while let Some(row) = rows.try_next().await? {
+            let post = post(&row)?;
+            bytes += size_of_texts(&post);
+            if posts.len() == size || (bytes > MAX_PAGE_BYTES && !posts.is_empty()) {
+                return Ok(Page { posts, is_last: false });
+            }
+            posts.push(post);
+        }
+        Ok(Page { posts, is_last: true })
     }
+}
+
+fn size_of_texts(post: &Post) -> usize {
+    let Post { text, author, external_key, .. } = post;
+    let key = external_key.as_ref().map_or(0, String::len);
+    text.title.len() + text.body.len() + author.id.len() + author.name.len() + key
 }
 
 fn post(row: &SqliteRow) -> Result<Post, sqlx::Error> {

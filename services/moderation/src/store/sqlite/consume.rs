@@ -30,7 +30,7 @@ static POSTS: Statement = Statement::new(
     " ON CONFLICT (post_id) DO UPDATE SET title = excluded.title",
 );
 static CREATED: Statement = Statement::new(
-    "INSERT INTO comment (comment_id, site, post_id, parent_id, author_id, author_name, \
+    "INSERT OR FAIL INTO comment (comment_id, site, post_id, parent_id, author_id, author_name, \
      create_time, revision, deleted) VALUES ",
     "(?, ?, ?, ?, ?, ?, ?, 1, 0)",
     "",
@@ -46,7 +46,7 @@ static DELETED: Statement = Statement::new(
     ")",
 );
 static REVISIONS: Statement = Statement::new(
-    "INSERT INTO revision (comment_id, revision, revision_id, body, time) VALUES ",
+    "INSERT OR FAIL INTO revision (comment_id, revision, revision_id, body, time) VALUES ",
     "(?, ?, ?, ?, ?)",
     "",
 );

@@ -10,12 +10,12 @@ use super::encode;
 use crate::domain::{self, Comment, Settled, Verdict};
 
 static POLICIES: Statement = Statement::new(
-    "INSERT INTO policy (site, version, record, set_by, time) VALUES ",
+    "INSERT OR FAIL INTO policy (site, version, record, set_by, time) VALUES ",
     "(?, ?, ?, ?, ?)",
     "",
 );
 static DECISIONS: Statement = Statement::new(
-    "INSERT INTO decision \
+    "INSERT OR FAIL INTO decision \
      (revision_id, sequence, decision_id, comment_id, decider, time, record) VALUES ",
     "(?, ?, ?, ?, ?, ?, ?)",
     "",

@@ -29,7 +29,7 @@ static COMMENTS: Statement = Statement::new(
      replies = excluded.replies",
 );
 static REVISIONS: Statement = Statement::new(
-    "INSERT INTO revision \
+    "INSERT OR FAIL INTO revision \
      (comment_id, revision, revision_id, body, time, decision, decided_by) VALUES ",
     "(?, ?, ?, ?, ?, ?, ?)",
     "",
