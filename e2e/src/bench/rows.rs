@@ -427,7 +427,7 @@ async fn until_visible(mut client: Client, post: String, body: String) -> Result
     };
     let comment = client.comment.create_comment(request).await?.into_inner().comment;
     let id = comment.ok_or("an answer without a comment")?.comment_id;
-    let request = GetThreadRequest { replies_per_root: Some(0), ..thread(&post, 20) };
+    let request = GetThreadRequest { replies_per_root: Some(0), ..thread(&post, 200) };
     loop {
         let page = client.query.get_thread(request.clone()).await?.into_inner();
         // With a token an author sees their own comment before it is approved.

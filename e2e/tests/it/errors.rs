@@ -3,7 +3,7 @@
 
 use agora_proto::{
     comment::v1::{CreateCommentRequest, ListCommentsRequest, UpdateCommentRequest},
-    moderation::v1::{Policy, SetPolicyRequest},
+    moderation::v1::{Mode, Policy, SetPolicyRequest},
     post::v1::{CreatePostRequest, GetPostRequest, ListPostsRequest, get_post_request},
     query::v1::{GetThreadRequest, ListFeedRequest, get_thread_request::Post},
 };
@@ -187,7 +187,7 @@ async fn callers(system: &System, id: &str) -> Result {
     let mut author = system.client("bob", Role::Author)?;
     let request = SetPolicyRequest {
         site: SITE.into(),
-        policy: Some(Policy { site: SITE.into(), ..Default::default() }),
+        policy: Some(Policy { mode: Mode::HoldAll.into(), ..Default::default() }),
         ..Default::default()
     };
     let answer = author.moderation.set_policy(request).await;
@@ -217,7 +217,7 @@ async fn policies(system: &System) -> Result {
         site: SITE.into(),
         policy: Some(Policy {
             site: SITE.into(),
-            mode: agora_proto::moderation::v1::Mode::ApproveUnlessHeld.into(),
+            mode: Mode::ApproveUnlessHeld.into(),
             suspect_patterns: vec!["fine".into(), pattern.into()],
             ..Default::default()
         }),

@@ -80,20 +80,45 @@ impl Keys {
     }
 }
 
-/// Writes a new secret beside its place and moves it there: a crash leaves a whole
-/// one or none.
+/// Writes a new secret beside its place and links it there, unless another process was
+/// quicker: a crash leaves a whole one or none, and all who share the folder have the
+/// same.
 fn create_secret(path: &Path) -> io::Result<()> {
     let mut secret = [0; 32];
     rand::rngs::SysRng.try_fill_bytes(&mut secret).map_err(io::Error::other)?;
     let text = blake3::Hash::from_bytes(secret).to_hex();
 
-    let temporary = path.with_extension("new");
+    let own_name = format!("{}-{}", std::process::id(), &text[..8]);
+    let temporary = path.with_extension(own_name);
     let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(&temporary)?;
     writeln!(file, "{text}")?;
     file.sync_all()?;
-    fs::rename(&temporary, path)
+    let linked = fs::hard_link(&temporary, path);
+    fs::remove_file(&temporary)?;
+    match linked {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_who_share_a_folder_have_the_same_secret() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        let keys = std::thread::scope(|scope| {
+            let threads: Vec<_> =
+                (0..8).map(|_| scope.spawn(|| Keys::from_file(&path).unwrap())).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap().pages).collect::<Vec<_>>()
+        });
+        assert!(keys.iter().all(|key| *key == keys[0]));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
 }

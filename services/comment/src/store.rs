@@ -38,6 +38,19 @@ pub struct Seen {
     pub decision: Decision,
 }
 
+/// How many bytes of texts and names a page of comments has at most, the first comment
+/// aside: an answer holds at most [`chassis::host::MAX_RESPONSE_BYTES`].
+pub const MAX_PAGE_BYTES: usize = 3 * 1024 * 1024;
+
+/// A part of a list of comments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// Oldest first.
+    pub comments: Vec<Seen>,
+    /// Whether nothing follows.
+    pub is_last: bool,
+}
+
 /// Where a list of comments goes on: after this one, oldest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {

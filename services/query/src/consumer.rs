@@ -68,9 +68,10 @@ impl Writer {
             batches.sort_by_key(|batch| batch.source);
             let applied = self.apply(&batches).await;
             for answer in answers {
-                let outcome = applied.as_ref().map(|()| ()).map_err(|error| {
-                    Error::internal(chassis::error::chain(error))
-                });
+                let outcome = match &applied {
+                    Ok(()) => Ok(()),
+                    Err(error) => Err(Error::internal(chassis::error::chain(error))),
+                };
                 answer.send(outcome).ok();
             }
         }

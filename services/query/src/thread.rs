@@ -9,6 +9,9 @@ use crate::store::Seen;
 
 /// How many comments a page holds at most.
 pub const MAX_COMMENTS: usize = 2_000;
+/// How many bytes of texts and names a page holds at most, the first comment aside: an
+/// answer holds at most [`chassis::host::MAX_RESPONSE_BYTES`].
+pub const MAX_BYTES: usize = 3 * 1024 * 1024;
 /// How many replies follow each root if a request does not say.
 pub const DEFAULT_REPLIES: usize = 10;
 /// How many replies follow each root at most.
@@ -76,6 +79,16 @@ impl From<Sealed> for Cursor {
     }
 }
 
+/// How many of these comments, from the first on, fit into a page: at least one.
+pub fn fitting(roots: &[Seen]) -> usize {
+    let mut bytes = 0;
+    let fits = roots.iter().take_while(|seen| {
+        bytes += seen.size();
+        bytes <= MAX_BYTES
+    });
+    fits.count().max(1)
+}
+
 /// A page of a tree that is being put together, level by level.
 pub struct Tree {
     order: Order,
@@ -83,6 +96,8 @@ pub struct Tree {
     nodes: HashMap<CommentId, Node>,
     /// How many more comments the page may hold.
     budget: usize,
+    /// How many more bytes of texts and names it may hold.
+    bytes: usize,
     /// The comments whose replies are to be looked up next, with their root's number.
     frontier: Vec<(usize, CommentId)>,
     /// How many more replies each root may have.
@@ -113,6 +128,7 @@ impl Tree {
             roots: roots.iter().map(|seen| seen.comment.id).collect(),
             nodes: HashMap::new(),
             budget: MAX_COMMENTS.saturating_sub(roots.len()),
+            bytes: MAX_BYTES,
             frontier: Vec::new(),
             remaining: vec![replies_per_root; roots.len()],
         };
@@ -124,6 +140,7 @@ impl Tree {
 
     fn insert(&mut self, root: usize, seen: Seen) {
         let id = seen.comment.id;
+        self.bytes = self.bytes.saturating_sub(seen.size());
         if seen.has_replies {
             self.frontier.push((root, id));
         }
@@ -137,7 +154,7 @@ impl Tree {
         let open = self.frontier.iter().filter(|(root, _)| self.remaining[*root] > 0);
         let parents: Vec<CommentId> = open.clone().map(|(_, id)| *id).collect();
         let most = open.map(|(root, _)| self.remaining[*root]).max()?.min(self.budget);
-        (most > 0).then_some((parents, most + 1))
+        (most > 0 && self.bytes > 0).then_some((parents, most + 1))
     }
 
     /// Takes in the replies that were wanted.
@@ -148,8 +165,12 @@ impl Tree {
             }
             let found = replies.remove(&parent).unwrap_or_default();
             let room = self.remaining[root].min(self.budget);
-            let more = found.len() > room;
+            let mut more = found.len() > room;
             for seen in found.into_iter().take(room) {
+                if seen.size() > self.bytes {
+                    (self.bytes, more) = (0, true);
+                    break;
+                }
                 self.remaining[root] -= 1;
                 self.budget -= 1;
                 if let Some(node) = self.nodes.get_mut(&parent) {

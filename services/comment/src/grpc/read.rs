@@ -9,7 +9,7 @@ use chassis::{Call, auth::Permission, fields::Fields, page};
 use super::{Service, encode};
 use crate::{
     Error,
-    store::{Cursor, Viewer},
+    store::{Cursor, Page, Viewer},
 };
 
 impl Service {
@@ -56,18 +56,16 @@ impl Service {
 
         let reached = self.watermarks.wait(&position, call.deadline).await?;
         let viewer = viewer(&call, &site);
-        let found = self.reader.comments(&site, post_id, &viewer, after, size + 1).await;
-        let mut comments = found.map_err(chassis::Error::from)?;
+        let found = self.reader.comments(&site, post_id, &viewer, after, size).await;
+        let Page { comments, is_last } = found.map_err(chassis::Error::from)?;
         if comments.is_empty() && after.is_none() {
             let known = self.reader.knows_post(&site, post_id).await;
             if !known.map_err(chassis::Error::from)? {
                 return Err(Error::PostNotFound);
             }
         }
-        let more = comments.len() > size;
-        comments.truncate(size);
-        let last = comments.last().filter(|_| more);
-        let cursor = last.map(|seen| Cursor::after(seen.comment.create_time, seen.comment.id));
+        let next = comments.last().filter(|_| !is_last);
+        let cursor = next.map(|seen| Cursor::after(seen.comment.create_time, seen.comment.id));
         Ok(ListCommentsResponse {
             comments: comments.into_iter().map(encode::seen).collect(),
             next_page_token: self.sealer.seal_next(&query, cursor.as_ref()),

@@ -183,7 +183,6 @@ fn written(
     };
     let id = fields.text("attribution.author_id", &attribution.author_id, AUTHOR_ID);
     let name = fields.text("attribution.author_name", &attribution.author_name, AUTHOR_NAME);
-    let time =
-        fields.past_time("attribution.create_time", attribution.create_time.as_ref());
+    let time = fields.past_time("attribution.create_time", attribution.create_time.as_ref());
     Some((Author { id: id?, name: name? }, time?))
 }

@@ -97,21 +97,22 @@ impl Store for Sqlite {
         let ids = distinct(events.iter().filter_map(|event| event.aggregate));
         let comments: Vec<&Comment> =
             ids.into_iter().filter_map(|id| state.comments.get(&id.into())).collect();
-        WRITE.execute(connection, &comments, |query, comment| {
-            query
-                .bind(comment.id.as_bytes().as_slice())
-                .bind(comment.site.as_str())
-                .bind(comment.post_id.as_bytes().as_slice())
-                .bind(comment.parent_id.as_ref().map(|id| id.as_bytes().as_slice()))
-                .bind(comment.depth)
-                .bind(comment.author.id.as_str())
-                .bind(comment.author.name.as_str())
-                .bind(comment.revision)
-                .bind(comment.deleted)
-                .bind(comment.create_time.micros())
-                .bind(comment.update_time.micros())
-        })
-        .await?;
+        WRITE
+            .execute(connection, &comments, |query, comment| {
+                query
+                    .bind(comment.id.as_bytes().as_slice())
+                    .bind(comment.site.as_str())
+                    .bind(comment.post_id.as_bytes().as_slice())
+                    .bind(comment.parent_id.as_ref().map(|id| id.as_bytes().as_slice()))
+                    .bind(comment.depth)
+                    .bind(comment.author.id.as_str())
+                    .bind(comment.author.name.as_str())
+                    .bind(comment.revision)
+                    .bind(comment.deleted)
+                    .bind(comment.create_time.micros())
+                    .bind(comment.update_time.micros())
+            })
+            .await?;
 
         let revisions: Vec<_> =
             events.iter().map(revision).filter_map(Result::transpose).collect::<Result<_, _>>()?;
@@ -187,9 +188,8 @@ async fn load_posts(
     connection: &mut SqliteConnection,
     ids: &[PostId],
 ) -> Result<HashMap<PostId, Post>, sqlx::Error> {
-    let rows = LOAD_POSTS
-        .fetch(connection, ids, |query, id| query.bind(id.as_bytes().as_slice()))
-        .await?;
+    let rows =
+        LOAD_POSTS.fetch(connection, ids, |query, id| query.bind(id.as_bytes().as_slice())).await?;
     rows.iter()
         .map(|row| {
             let id = PostId::from_slice(row.try_get("post_id")?);

@@ -141,10 +141,11 @@ pub async fn current(client: &mut Client, post_id: &str) -> Post {
 
 /// The whole list of the site's posts, in pages of this size.
 pub async fn all_pages(client: &mut Client, page_size: i32) -> Vec<Post> {
-    let (mut posts, mut token) = (Vec::new(), String::new());
+    let (mut posts, mut token): (Vec<Post>, _) = (Vec::new(), String::new());
     loop {
         let page = client.list_posts(list(page_size, &token)).await.unwrap().into_inner();
         assert!(page.posts.len() <= page_size as usize);
+        assert!(page.posts.iter().all(|post| !posts.contains(post)), "a list goes in circles");
         posts.extend(page.posts);
         token = page.next_page_token;
         if token.is_empty() {

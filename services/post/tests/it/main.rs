@@ -15,6 +15,7 @@ mod delete;
 mod events;
 mod get;
 mod list;
+mod program;
 mod restart;
 mod retry;
 mod update;

@@ -92,7 +92,8 @@ impl Stored {
         loop {
             let page = self.reader.posts(site, after, size).await.unwrap();
             assert!(page.posts.len() <= size);
-            assert!(page.is_last || !page.posts.is_empty(), "a list would never end");
+            assert!(page.is_last || !page.posts.is_empty(), "a list never ends");
+            assert!(page.posts.iter().all(|post| !posts.contains(post)), "a list goes in circles");
             posts.extend(page.posts);
             if page.is_last {
                 return posts;

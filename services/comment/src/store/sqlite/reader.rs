@@ -1,9 +1,10 @@
 use agora_proto::comment::v1::Decision;
 use bus_schema::{CommentId, PostId, Site, Time};
+use futures::TryStreamExt as _;
 use sqlx::{Row as _, SqlitePool, sqlite::SqliteRow};
 
 use super::{
-    super::{Cursor, Seen, Viewer},
+    super::{Cursor, MAX_PAGE_BYTES, Page, Seen, Viewer},
     comment, invalid,
 };
 
@@ -87,7 +88,8 @@ impl Reader {
         row.as_ref().map(seen).transpose()
     }
 
-    /// The comments of a post that the viewer may see, oldest first, after the cursor.
+    /// The comments of a post that the viewer may see, oldest first, after the cursor: at
+    /// most `size` and [`MAX_PAGE_BYTES`].
     ///
     /// # Errors
     /// What the database says.
@@ -97,21 +99,31 @@ impl Reader {
         post_id: PostId,
         viewer: &Viewer,
         after: Option<Cursor>,
-        limit: usize,
-    ) -> Result<Vec<Seen>, sqlx::Error> {
+        size: usize,
+    ) -> Result<Page, sqlx::Error> {
         let after =
             after.unwrap_or(Cursor { create_time: i64::MIN, comment_id: uuid::Uuid::nil() });
-        let rows = sqlx::query(LIST)
+        let mut rows = sqlx::query(LIST)
             .bind(*viewer == Viewer::Moderator)
             .bind(viewer.id())
             .bind(post_id.as_bytes().as_slice())
             .bind(site.as_str())
             .bind(after.create_time)
             .bind(after.comment_id.as_bytes().as_slice())
-            .bind(limit as i64)
-            .fetch_all(&self.pool)
-            .await?;
-        rows.iter().map(seen).collect()
+            // One more tells whether anything follows.
+            .bind(size as i64 + 1)
+            .fetch(&self.pool);
+
+        let (mut comments, mut bytes) = (Vec::new(), 0);
+        while let Some(row) = rows.try_next().await? {
+            let seen = seen(&row)?;
+            bytes += size_of_texts(&seen);
+            if comments.len() == size || (bytes > MAX_PAGE_BYTES && !comments.is_empty()) {
+                return Ok(Page { comments, is_last: false });
+            }
+            comments.push(seen);
+        }
+        Ok(Page { comments, is_last: true })
     }
 
     /// Whether a site's post was heard of.
@@ -135,6 +147,11 @@ impl Viewer {
             Self::Moderator => None,
         }
     }
+}
+
+fn size_of_texts(seen: &Seen) -> usize {
+    let author = &seen.comment.author;
+    seen.body.len() + author.id.len() + author.name.len()
 }
 
 fn seen(row: &SqliteRow) -> Result<Seen, sqlx::Error> {

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     domain::{Post, PostState},
     feed::{Cursor as FeedCursor, Order as FeedOrder},
-    thread::{Cursor, Entry, Order, Tree},
+    thread::{Cursor, Entry, Order, Tree, fitting},
 };
 
 /// Reads the view, on connections of its own. What belongs to one answer is read in one
@@ -157,8 +157,9 @@ async fn comments(
     let after = wanted.cursor.and_then(|cursor| cursor.after);
     let limit = wanted.roots + 1;
     let mut roots = thread::siblings(connection, under, moderator, *order, after, limit).await?;
-    let more = roots.len() > wanted.roots;
-    roots.truncate(wanted.roots);
+    let fitting = fitting(&roots).min(wanted.roots);
+    let more = roots.len() > fitting;
+    roots.truncate(fitting);
     let last = roots.last().map(super::Seen::key);
 
     let mut tree = Tree::new(*order, roots, wanted.replies_per_root);

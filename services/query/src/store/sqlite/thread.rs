@@ -44,6 +44,12 @@ pub struct Seen {
 }
 
 impl Seen {
+    /// How many bytes of an answer it takes, at about.
+    pub const fn size(&self) -> usize {
+        let author = &self.comment.author;
+        512 + self.body.len() + author.id.len() + author.name.len()
+    }
+
     /// Where siblings go on after this one.
     pub const fn key(&self) -> (Time, CommentId) {
         (self.comment.create_time, self.comment.id)

@@ -1,0 +1,275 @@
+use std::collections::HashMap;
+
+use agora_comment::{
+    domain::{Comment, Comments, Post, PostState, Reply, State, Verdict},
+    store::{Cursor, MIGRATIONS, Page, Reader, Seen, Sqlite, Viewer},
+};
+use agora_proto::{comment::v1::Decision, event::v1 as event};
+use bus_schema::{CommentId, Event, EventId, Kind, PostId, Sequence, Site, Source, Time};
+use chassis::{
+    config,
+    database::Database,
+    journal::Backend as _,
+    owner::{Domain as _, Store as _},
+};
+use proptest::prelude::*;
+use sqlx::SqliteConnection;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use super::commands::{Input, Sent, decide, inputs, reason, steps};
+
+/// A revision as it was written.
+struct Revision {
+    id: EventId,
+    body: String,
+    time: Time,
+    decision: Decision,
+}
+
+/// What a database is to hold, in memory.
+#[derive(Default)]
+struct Model {
+    state: State,
+    events: Vec<Event>,
+    replies: Vec<Reply>,
+    revisions: HashMap<CommentId, Vec<Revision>>,
+}
+
+impl Model {
+    fn run(&mut self, sent: &Sent) -> Result<Event, agora_comment::Error> {
+        let event = decide(&self.state, sent, Sequence(self.events.len() as u64 + 1))?;
+        Comments::apply(&mut self.state, &event).unwrap();
+        let reply = Comments::reply(&self.state, &event).unwrap();
+        if !matches!(event.kind, Kind::CommentDeleted(_)) {
+            self.revisions.entry(reply.comment.id).or_default().push(Revision {
+                id: event.id,
+                body: reply.body.clone(),
+                time: event.time,
+                decision: Decision::Unspecified,
+            });
+        }
+        self.events.push(event.clone());
+        self.replies.push(reply);
+        Ok(event)
+    }
+
+    /// Judges a comment's newest revision; the event says so.
+    fn judge(&mut self, id: CommentId, verdict: Verdict) -> Option<Event> {
+        let comment = self.state.comments.get_mut(&id)?;
+        comment.verdict = Some(verdict);
+        let revision = self.revisions.get_mut(&id)?.last_mut()?;
+        let (decision, said) = match verdict {
+            Verdict::Approved => (Decision::Approved, event::Decision::Approved),
+            Verdict::Rejected => (Decision::Rejected, event::Decision::Rejected),
+        };
+        revision.decision = decision;
+        let decided = event::RevisionDecided {
+            revision_id: revision.id.as_bytes().to_vec().into(),
+            decision: said.into(),
+            ..Default::default()
+        };
+        let (site, post_id) = (comment.site.clone(), comment.post_id);
+        Some(foreign(Source::Moderation, site, post_id, Kind::RevisionDecided(decided)))
+    }
+
+    /// The newest revision of a comment that was decided, by its place.
+    fn decided(&self, id: CommentId) -> Option<usize> {
+        self.revisions[&id].iter().rposition(|it| it.decision != Decision::Unspecified)
+    }
+
+    /// Whether a comment and all above it have an approved revision.
+    fn is_visible(&self, comment: &Comment) -> bool {
+        let newest = self.decided(comment.id);
+        newest.is_some_and(|at| self.revisions[&comment.id][at].decision == Decision::Approved)
+            && comment.parent_id.is_none_or(|id| self.is_visible(&self.state.comments[&id]))
+    }
+
+    fn seen(&self, comment: &Comment, viewer: &Viewer) -> Option<Seen> {
+        let sees_all = match viewer {
+            Viewer::Moderator => true,
+            Viewer::Reader { id } => id.as_ref() == Some(&comment.author.id),
+        };
+        let revisions = &self.revisions[&comment.id];
+        let at = if sees_all {
+            revisions.len() - 1
+        } else {
+            self.decided(comment.id).filter(|_| self.is_visible(comment))?
+        };
+        let revision = &revisions[at];
+        let mut comment = Comment { revision: at as u32 + 1, ..comment.clone() };
+        let body = if comment.deleted { String::new() } else { revision.body.clone() };
+        if !comment.deleted {
+            comment.update_time = revision.time;
+        }
+        Some(Seen { comment, body, decision: revision.decision })
+    }
+
+    fn list(&self, site: &Site, post_id: PostId, viewer: &Viewer) -> Vec<Seen> {
+        let comments = self.state.comments.values();
+        let comments = comments.filter(|it| it.site == *site && it.post_id == post_id);
+        let mut seen: Vec<_> = comments.filter_map(|it| self.seen(it, viewer)).collect();
+        seen.sort_by_key(|seen| (seen.comment.create_time, seen.comment.id));
+        seen
+    }
+}
+
+/// An event of another source; only its kind matters.
+fn foreign(source: Source, site: Site, post_id: PostId, kind: Kind) -> Event {
+    Event {
+        id: EventId::new(),
+        source,
+        sequence: Sequence(1),
+        time: Time::from_micros(0),
+        actor: String::new(),
+        request: None,
+        site,
+        post_id: Some(post_id),
+        aggregate: None,
+        traceparent: String::new(),
+        kind,
+    }
+}
+
+/// A database, written as the committer does.
+struct Stored {
+    connection: SqliteConnection,
+    reader: Reader,
+    written: u64,
+    _folder: TempDir,
+}
+
+impl Stored {
+    async fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("comment.db");
+        let settings = config::Database { path, ..Default::default() };
+        let database = Database::open(&settings, &MIGRATIONS).await.unwrap();
+        let reader = Reader::new(database.readers);
+        Self { connection: database.writer, reader, written: 0, _folder: folder }
+    }
+
+    /// Carries out commands in one transaction; what is refused, by its reason.
+    async fn commit(&mut self, batch: &[Sent]) -> Vec<Result<Reply, &'static str>> {
+        sqlx::Sqlite::begin(&mut self.connection).await.unwrap();
+        let sent: Vec<_> = batch.iter().map(|sent| &sent.command).collect();
+        let mut state = Sqlite.load(&mut self.connection, &sent).await.unwrap();
+        let (mut events, mut outcomes) = (Vec::new(), Vec::new());
+        for sent in batch {
+            let event = match decide(&state, sent, Sequence(self.written + 1)) {
+                Ok(event) => event,
+                Err(error) => {
+                    outcomes.push(Err(reason::<()>(Err(error))));
+                    continue;
+                }
+            };
+            Comments::apply(&mut state, &event).unwrap();
+            outcomes.push(Ok(Comments::reply(&state, &event).unwrap()));
+            self.written += 1;
+            events.push(event);
+        }
+        Sqlite.write(&mut self.connection, &state, &events).await.unwrap();
+        sqlx::Sqlite::commit(&mut self.connection).await.unwrap();
+        outcomes
+    }
+
+    /// Folds events of comments that came from a stream, in one transaction.
+    async fn import(&mut self, events: &[Event]) {
+        sqlx::Sqlite::begin(&mut self.connection).await.unwrap();
+        let mut state = Sqlite.load_for(&mut self.connection, events).await.unwrap();
+        for event in events {
+            Comments::apply(&mut state, event).unwrap();
+        }
+        Sqlite.write(&mut self.connection, &state, events).await.unwrap();
+        sqlx::Sqlite::commit(&mut self.connection).await.unwrap();
+    }
+
+    /// Hears of others' events, in one transaction.
+    async fn consume(&mut self, events: &[Event]) {
+        let Some(first) = events.first() else { return };
+        sqlx::Sqlite::begin(&mut self.connection).await.unwrap();
+        let caused = Sqlite.consume(&mut self.connection, first.source, events).await.unwrap();
+        assert_eq!(caused, []);
+        sqlx::Sqlite::commit(&mut self.connection).await.unwrap();
+    }
+
+    /// All pages of a post's list.
+    async fn list(&self, site: &Site, post_id: PostId, viewer: &Viewer, size: usize) -> Vec<Seen> {
+        let (mut all, mut after): (Vec<Seen>, _) = (Vec::new(), None);
+        loop {
+            let page = self.reader.comments(site, post_id, viewer, after, size).await.unwrap();
+            let Page { comments, is_last } = page;
+            assert!(comments.len() <= size);
+            assert!(is_last || !comments.is_empty(), "a list would never end");
+            all.extend(comments);
+            if is_last {
+                return all;
+            }
+            after = all.last().map(|it| Cursor::after(it.comment.create_time, it.comment.id));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Whatever happens, a database decides, answers and shows what a state that is never
+    /// forgotten does; so does a database that is made from the events, and that hears of
+    /// decisions before it has the revisions.
+    #[test]
+    fn a_database_is_as_good_as_memory(steps in steps()) {
+        Runtime::new().unwrap().block_on(compare(inputs(&steps)));
+    }
+}
+
+async fn compare(inputs: Vec<Input>) {
+    let (mut model, mut stored) = (Model::default(), Stored::new().await);
+    let (mut waiting, mut decisions) = (Vec::new(), Vec::new());
+    for input in inputs {
+        match input {
+            // Commands between what is heard come as one batch.
+            Input::Sent(sent) => waiting.push(sent),
+            Input::Post(id, site, state) => {
+                commit(&mut model, &mut stored, &mut waiting).await;
+                let kind = match state {
+                    PostState::Open => Kind::PostReopened(Default::default()),
+                    PostState::Closed => Kind::PostClosed(Default::default()),
+                    PostState::Deleted => Kind::PostDeleted(Default::default()),
+                };
+                stored.consume(&[foreign(Source::Post, site.clone(), id, kind)]).await;
+                model.state.posts.insert(id, Post { site, state });
+            }
+            Input::Verdict(id, verdict) => {
+                commit(&mut model, &mut stored, &mut waiting).await;
+                // The events of revisions have ids of their own in the model.
+                let Some(event) = model.judge(id, verdict) else { continue };
+                let event = in_the_database(&mut stored, id, event).await;
+                stored.consume(std::slice::from_ref(&event)).await;
+            }
+        }
+    }
+    commit(&mut model, &mut stored, &mut waiting).await;
+    assert_same(&model, &stored).await;
+
+    for revision in model.revisions.values().flatten() {
+        let said = match revision.decision {
+            Decision::Approved => event::Decision::Approved,
+            Decision::Rejected => event::Decision::Rejected,
+            Decision::Pending | Decision::Unspecified => continue,
+        };
+        let decided = event::RevisionDecided {
+            revision_id: revision.id.as_bytes().to_vec().into(),
+            decision: said.into(),
+            ..Default::default()
+        };
+        let Event { site, post_id, .. } = &model.events[0];
+        let kind = Kind::RevisionDecided(decided);
+        decisions.push(foreign(Source::Moderation, site.clone(), post_id.unwrap(), kind));
+    }
+    let mut rebuilt = Stored::new().await;
+    rebuilt.consume(&decisions).await;
+    for events in model.events.chunks(7) {
+        rebuilt.import(events).await;
+    }
+    assert_same(&model, &rebuilt).await;
+}
