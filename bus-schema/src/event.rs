@@ -105,11 +105,7 @@ impl Event {
             None => None,
             Some(request) => Some(RequestMark {
                 id: RequestId::from_slice(&request.id).map_err(|_| malformed("request.id"))?,
-                hash: request
-                    .hash
-                    .as_ref()
-                    .try_into()
-                    .map_err(|_| malformed("request.hash"))?,
+                hash: request.hash.as_ref().try_into().map_err(|_| malformed("request.hash"))?,
             }),
         };
         let post_id = match message.post_id.as_ref() {

@@ -9,12 +9,12 @@ use std::{collections::BTreeSet, env, fs, path::PathBuf};
 
 use agora_proto::event::v1 as proto;
 use bus_schema::{
-    Checkpoint, DecodeError, Event, EventId, Kind, PostId, RequestId, RequestMark, Sequence,
-    Site, Source, Subject, Time, kind_name, plain,
+    Checkpoint, DecodeError, Event, EventId, Kind, PostId, RequestId, RequestMark, Sequence, Site,
+    Source, Subject, Time, kind_name, plain,
 };
 use bytes::Bytes;
-use prost::Message as _;
 use proptest::prelude::*;
+use prost::Message as _;
 use uuid::Uuid;
 
 fn folder() -> PathBuf {
@@ -176,10 +176,7 @@ fn every_event_of_every_version_decodes() {
 
 #[test]
 fn an_unknown_type_is_known_by_what_it_happened_to() {
-    let newer = proto::Event {
-        kind: None,
-        ..proto::Event::decode(samples()[0].encode()).unwrap()
-    };
+    let newer = proto::Event { kind: None, ..proto::Event::decode(samples()[0].encode()).unwrap() };
     // A field of a number that this program does not know.
     let mut bytes = newer.encode_to_vec();
     bytes.extend([0xfa, 0x3e, 0x00]);
@@ -190,9 +187,8 @@ fn an_unknown_type_is_known_by_what_it_happened_to() {
 #[test]
 fn the_chain_tells_every_change() {
     let events: Vec<Bytes> = samples().iter().map(Event::encode).collect();
-    let end = |events: &[Bytes]| {
-        events.iter().fold(Checkpoint::ZERO, |head, event| head.extend(event))
-    };
+    let end =
+        |events: &[Bytes]| events.iter().fold(Checkpoint::ZERO, |head, event| head.extend(event));
     let head = end(&events);
     assert_eq!(head.sequence, Sequence(10));
     assert_ne!(head.hash, end(&events[..9]).extend(b"another").hash);

@@ -13,8 +13,8 @@ use agora_proto::{
     query::v1::query_service_client::QueryServiceClient,
 };
 use bytes::{Buf as _, BufMut as _};
-use chassis::auth::token::Claims;
 pub use chassis::auth::Role;
+use chassis::auth::token::Claims;
 use tonic::{
     Request, Status,
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},

@@ -54,7 +54,6 @@ impl Nats {
 
     async fn ready(&self) -> Result {
         let address = ("127.0.0.1", self.port);
-        wait_until("nats-server", || async move { TcpStream::connect(address).await.is_ok() })
-            .await
+        wait_until("nats-server", || async move { TcpStream::connect(address).await.is_ok() }).await
     }
 }

@@ -128,9 +128,8 @@ impl System {
 
     /// Where the services are.
     pub fn addresses(&self) -> Addresses {
-        let address = |service: Service| {
-            format!("http://127.0.0.1:{}", self.ports[service as usize].0)
-        };
+        let address =
+            |service: Service| format!("http://127.0.0.1:{}", self.ports[service as usize].0);
         Addresses {
             post: address(Service::Post),
             comment: address(Service::Comment),

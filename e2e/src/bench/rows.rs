@@ -274,11 +274,8 @@ impl Bench {
 
     async fn create_post(&self, title: &str) -> Result<String> {
         let mut client = self.clients[0].post.clone();
-        let request = CreatePostRequest {
-            site: SITE.into(),
-            title: title.into(),
-            ..Default::default()
-        };
+        let request =
+            CreatePostRequest { site: SITE.into(), title: title.into(), ..Default::default() };
         let post = client.create_post(request).await?.into_inner().post;
         Ok(post.ok_or("an answer without a post")?.post_id)
     }
@@ -478,11 +475,7 @@ async fn echo_loop(channels: &[Channel], time: Duration) -> Result<Rate> {
 
 /// Calls a method and leaves the answer undecoded: what is compared is the servers,
 /// not how long a client takes to read different messages.
-async fn raw_call(
-    channel: Channel,
-    path: &'static str,
-    message: impl prost::Message,
-) -> Result {
+async fn raw_call(channel: Channel, path: &'static str, message: impl prost::Message) -> Result {
     let mut client = tonic::client::Grpc::new(channel);
     client.ready().await?;
     let path = http::uri::PathAndQuery::from_static(path);
@@ -500,8 +493,7 @@ async fn idle_read(nats: &str) -> Result<Rate> {
         reads.spawn(async move {
             let stream = jetstream.get_stream(name).await?;
             let last = stream.cached_info().state.last_sequence;
-            let config =
-                OrderedConfig { deliver_policy: DeliverPolicy::All, ..Default::default() };
+            let config = OrderedConfig { deliver_policy: DeliverPolicy::All, ..Default::default() };
             let mut messages = stream.create_consumer(config).await?.messages().await?;
             for _ in 0..last {
                 messages.next().await.ok_or("a stream has ended early")??;

@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 
 use agora_proto::{
-    admin::v1::{GetJournalHeadRequest, ReadJournalRequest, journal_service_client::JournalServiceClient},
+    admin::v1::{
+        GetJournalHeadRequest, ReadJournalRequest, journal_service_client::JournalServiceClient,
+    },
     event::v1 as event,
     query::v1::{GetThreadRequest, ListFeedRequest, get_thread_request::Post},
 };
@@ -15,10 +17,8 @@ use crate::write::{Acknowledged, SITE};
 /// The journal of a source, verified (I2).
 pub async fn journal(client: &Client, source: Source) -> Result<Vec<(Event, Hash)>> {
     let mut service = journal_service(client, source);
-    let request = ReadJournalRequest {
-        source: event::Source::from(source).into(),
-        from_sequence: 1,
-    };
+    let request =
+        ReadJournalRequest { source: event::Source::from(source).into(), from_sequence: 1 };
     let mut answers = service.read_journal(request).await?.into_inner();
     let mut head = Checkpoint::ZERO;
     let mut events = Vec::new();
@@ -61,7 +61,8 @@ pub async fn quiet(system: &System) -> Result<[Sequence; 3]> {
             position: format!("post:{posts},comment:{comments},moderation:{decisions}"),
             ..Default::default()
         };
-        let settled = decisions >= comments && client.query.clone().list_feed(request).await.is_ok();
+        let settled =
+            decisions >= comments && client.query.clone().list_feed(request).await.is_ok();
         settled && self::heads(&client).await == Some(heads)
     })
     .await?;
@@ -148,11 +149,7 @@ pub async fn nothing_lost(system: &System, post: &str, acknowledged: &Acknowledg
 
 /// The view shows a moderator every comment of a post exactly once, and counts those
 /// that a reader can open.
-async fn view_has_everything(
-    client: &Client,
-    post: &str,
-    acknowledged: &Acknowledged,
-) -> Result {
+async fn view_has_everything(client: &Client, post: &str, acknowledged: &Acknowledged) -> Result {
     let shown = thread(client, post, true).await?;
     let expected: HashSet<_> =
         acknowledged.values().map(|comment| comment.comment_id.clone()).collect();

@@ -63,11 +63,8 @@ async fn every_error_once() -> Result {
     policies(&system).await?;
 
     // Nothing of all that has changed anything.
-    let comments = ListCommentsRequest {
-        site: SITE.into(),
-        post_id: id.clone(),
-        ..Default::default()
-    };
+    let comments =
+        ListCommentsRequest { site: SITE.into(), post_id: id.clone(), ..Default::default() };
     let left = ada.comment.list_comments(comments).await?.into_inner().comments;
     assert_eq!(left.len(), 1, "{left:?}");
     let posts = ListPostsRequest { site: SITE.into(), ..Default::default() };
@@ -193,11 +190,7 @@ async fn callers(system: &System, id: &str) -> Result {
     let answer = author.moderation.set_policy(request).await;
     refused(answer, Code::PermissionDenied, "PERMISSION_DENIED", &[]);
 
-    let list = ListCommentsRequest {
-        site: SITE.into(),
-        post_id: id.into(),
-        ..Default::default()
-    };
+    let list = ListCommentsRequest { site: SITE.into(), post_id: id.into(), ..Default::default() };
     let mut ada = system.client("ada", Role::Author)?;
     let comments = ada.comment.list_comments(list).await?.into_inner().comments;
     let theirs = UpdateCommentRequest {

@@ -54,10 +54,8 @@ async fn import_moderate_read_verify() -> Result {
         let id = text(post, "postId");
         let count: u64 = text(post, "commentCount").parse()?;
         let lines = ok(&up, &["thread", "show", id, "--all", "--json"]).await?;
-        let comments: Vec<_> = json(&lines)
-            .into_iter()
-            .filter(|line| line.get("commentId").is_some())
-            .collect();
+        let comments: Vec<_> =
+            json(&lines).into_iter().filter(|line| line.get("commentId").is_some()).collect();
         assert_eq!(comments.len() as u64, count, "the count of {id} is not exact");
         shown += comments.len();
         all.extend(comments.iter().map(|comment| text(comment, "commentId").to_owned()));

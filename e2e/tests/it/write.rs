@@ -13,8 +13,11 @@ use agora_proto::{
     comment::v1::{Comment, CreateCommentRequest},
     post::v1::CreatePostRequest,
 };
-use e2e::{Client, Result, System, comments, Role};
-use tokio::{task::JoinSet, time::{Instant, sleep}};
+use e2e::{Client, Result, Role, System, comments};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep},
+};
 use tonic::{Code, Request};
 use uuid::Uuid;
 

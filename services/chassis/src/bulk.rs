@@ -128,7 +128,8 @@ mod tests {
             let rows: Vec<i64> = (next..next + count).collect();
             next += count;
             INSERT.execute(&mut connection, &rows, |query, n| query.bind(*n)).await.unwrap();
-            let found = FIND.fetch(&mut connection, &rows, |query, n| query.bind(*n)).await.unwrap();
+            let found =
+                FIND.fetch(&mut connection, &rows, |query, n| query.bind(*n)).await.unwrap();
             let mut found: Vec<i64> = found.iter().map(|row| row.get("n")).collect();
             found.sort_unstable();
             assert_eq!(found, rows);

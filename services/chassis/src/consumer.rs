@@ -69,8 +69,7 @@ impl Batch {
         let rest = self.deliveries.split_off(self.deliveries.len() / 2);
         let last = &self.deliveries[self.deliveries.len() - 1];
         let middle = Checkpoint { sequence: last.sequence, hash: last.hash };
-        let second =
-            Self { source: self.source, from: middle, to: self.to, deliveries: rest };
+        let second = Self { source: self.source, from: middle, to: self.to, deliveries: rest };
         self.to = middle;
         Ok((self, second))
     }
@@ -82,10 +81,7 @@ pub trait Sink: Clone + Send + Sync + 'static {
     const MAX_BATCH: usize = MAX_BATCH;
 
     /// What it has applied of a source.
-    fn checkpoint(
-        &self,
-        source: Source,
-    ) -> impl Future<Output = Result<Checkpoint, Error>> + Send;
+    fn checkpoint(&self, source: Source) -> impl Future<Output = Result<Checkpoint, Error>> + Send;
 
     /// Applies a batch and moves the checkpoint from [`Batch::from`] to [`Batch::to`],
     /// in one transaction and only if it still is there. What it cannot apply, it

@@ -119,9 +119,8 @@ pub enum Error {
 }
 
 fn summary(violations: &[Violation]) -> String {
-    let each = violations.iter().map(|violation| {
-        format!("{} {}", violation.field, violation.description)
-    });
+    let each =
+        violations.iter().map(|violation| format!("{} {}", violation.field, violation.description));
     each.collect::<Vec<_>>().join("; ")
 }
 
@@ -185,14 +184,13 @@ impl Explain for Error {
             Self::NotCompared(_) => {
                 Fault::new(Code::Unavailable, "JOURNAL_NOT_COMPARED").retry_after(soon)
             }
-            Self::Halted(_) => Fault::new(Code::Unavailable, "WRITES_HALTED")
-                .retry_after(Duration::from_secs(30)),
+            Self::Halted(_) => {
+                Fault::new(Code::Unavailable, "WRITES_HALTED").retry_after(Duration::from_secs(30))
+            }
             Self::Unavailable(_) => {
                 Fault::new(Code::Unavailable, "DATABASE_UNAVAILABLE").retry_after(soon)
             }
-            Self::ShuttingDown => {
-                Fault::new(Code::Unavailable, "SHUTTING_DOWN").retry_after(soon)
-            }
+            Self::ShuttingDown => Fault::new(Code::Unavailable, "SHUTTING_DOWN").retry_after(soon),
             Self::Internal(_) => Fault::new(Code::Internal, "INTERNAL"),
         }
     }
@@ -211,9 +209,10 @@ pub fn status(error: impl Explain) -> Status {
     let mut details = ErrorDetails::new();
     details.set_error_info(fault.reason, DOMAIN, metadata);
     if !fault.violations.is_empty() {
-        let violations = fault.violations.into_iter().map(|violation| {
-            FieldViolation::new(violation.field, violation.description)
-        });
+        let violations = fault
+            .violations
+            .into_iter()
+            .map(|violation| FieldViolation::new(violation.field, violation.description));
         details.set_bad_request(violations.collect::<Vec<_>>());
     }
     if let Some(delay) = fault.retry_after {

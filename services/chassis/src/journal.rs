@@ -136,9 +136,8 @@ pub trait Backend: sqlx::Database {
 
     /// Has a write-ahead log that grows without bound start from its beginning, where
     /// the database has one.
-    fn restart_wal(
-        connection: &mut Self::Connection,
-    ) -> impl Future<Output = SqlResult<()>> + Send;
+    fn restart_wal(connection: &mut Self::Connection)
+    -> impl Future<Output = SqlResult<()>> + Send;
 
     /// Whether an error is one of data, so that the same statement fails again: to be
     /// found by halving the batch. Others are of the connection, the disk or a lock.

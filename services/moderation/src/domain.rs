@@ -5,7 +5,9 @@ mod settle;
 use std::collections::{BTreeMap, HashMap};
 
 use agora_proto::event::v1::{self as event, Cause, Decision};
-use bus_schema::{CommentId, DecisionId, Event, Kind, PostId, RevisionId, Sequence, Site, Source, Time, plain};
+use bus_schema::{
+    CommentId, DecisionId, Event, Kind, PostId, RevisionId, Sequence, Site, Source, Time, plain,
+};
 use chassis::{
     call::Origin,
     fields::{Limit, Max},
@@ -306,10 +308,10 @@ fn draft(comment: &Comment, actor: String, decided: event::RevisionDecided) -> D
 
 /// The decision that a policy makes on the revision which an event has made.
 pub fn judged(event: &Event, number: u32, version: u32, judgement: Judgement) -> Draft {
-    let hits = judgement.hits.into_iter().map(|hit| event::RuleHit {
-        rule: hit.rule.into(),
-        detail: Some(plain(&hit.detail)),
-    });
+    let hits = judgement
+        .hits
+        .into_iter()
+        .map(|hit| event::RuleHit { rule: hit.rule.into(), detail: Some(plain(&hit.detail)) });
     let decided = event::RevisionDecided {
         revision_id: event.id.to_bytes(),
         revision: number,

@@ -18,10 +18,8 @@ impl Replay {
     /// # Errors
     /// If the temporary folder cannot be written.
     pub async fn new() -> Result<Self, OpenError> {
-        let folder = TempDir::new().map_err(|source| OpenError::File {
-            path: std::env::temp_dir(),
-            source,
-        })?;
+        let folder = TempDir::new()
+            .map_err(|source| OpenError::File { path: std::env::temp_dir(), source })?;
         let view = View::open(&folder.path().join("view.db")).await?;
         Ok(Self { view, _folder: folder })
     }

@@ -241,10 +241,9 @@ impl Tree {
         while let Some(id) = pending.pop() {
             let Some(node) = self.nodes.remove(&id) else { continue };
             let last = node.replies.last().and_then(|last| self.nodes.get(last));
-            let next = node.more.then(|| Cursor {
-                parent: Some(id),
-                after: last.map(|node| node.seen.key()),
-            });
+            let next = node
+                .more
+                .then(|| Cursor { parent: Some(id), after: last.map(|node| node.seen.key()) });
             pending.extend(node.replies.iter().rev());
             entries.push(Entry { seen: node.seen, next });
         }

@@ -64,13 +64,11 @@ impl<S: Store> Writer<S> {
         park: Option<&str>,
     ) -> Result<(Vec<DeadLetter>, Option<Log>), CommitError> {
         let (events, letters) = self.sort(batch, park);
-        let caused =
-            self.store.consume(&mut self.connection, batch.source, &events).await?;
+        let caused = self.store.consume(&mut self.connection, batch.source, &events).await?;
         let log = if caused.is_empty() { None } else { Some(self.journal(caused).await?) };
         S::Backend::park(&mut self.connection, &letters).await?;
         let advanced =
-            S::Backend::advance(&mut self.connection, batch.source, &batch.from, &batch.to)
-                .await?;
+            S::Backend::advance(&mut self.connection, batch.source, &batch.from, &batch.to).await?;
         if !advanced {
             return Err(CommitError::CheckpointMoved(batch.source));
         }

@@ -4,8 +4,7 @@ use std::{collections::HashMap, sync::LazyLock, time::Duration};
 
 use agora_proto::event::v1 as proto;
 use bus_schema::{
-    Checkpoint, Event, EventId, Kind, PostId, RequestId, RequestMark, Sequence, Source, Time,
-    plain,
+    Checkpoint, Event, EventId, Kind, PostId, RequestId, RequestMark, Sequence, Source, Time, plain,
 };
 use sqlx::{
     Row as _, SqlSafeStr as _, Sqlite, SqliteConnection,
@@ -226,9 +225,8 @@ async fn what_breaks_a_rule_panics_or_cannot_be_written_fails_alone() {
         (PostId::new(), "poison"),
         (PostId::new(), "two"),
     ];
-    let submitted = commands.map(|(id, title)| {
-        fixture.committer.submit(origin(None), (id, title.to_owned()))
-    });
+    let submitted =
+        commands.map(|(id, title)| fixture.committer.submit(origin(None), (id, title.to_owned())));
     let outcomes = futures::future::join_all(submitted).await;
     let kept: Vec<bool> = outcomes.iter().map(Result::is_ok).collect();
     assert_eq!(kept, [true, false, false, false, true]);
@@ -275,9 +273,8 @@ async fn a_full_queue_refuses() {
     let mut large = origin(None);
     large.size = super::MAX_QUEUED_BYTES;
     let committer = fixture.committer.clone();
-    let waiting = tokio::spawn(async move {
-        committer.submit(large, (PostId::new(), "large".into())).await
-    });
+    let waiting =
+        tokio::spawn(async move { committer.submit(large, (PostId::new(), "large".into())).await });
     tokio::task::yield_now().await;
     let refused = fixture.committer.submit(origin(None), (PostId::new(), "more".into())).await;
     assert!(matches!(refused, Err(Error::Overloaded(_))), "{refused:?}");

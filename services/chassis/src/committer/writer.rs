@@ -87,9 +87,8 @@ impl<S: Store> Writer<S> {
         readers: Pool<S::Backend>,
         wal: Option<PathBuf>,
     ) -> SqlResult<(Self, Committer<S>)> {
-        let known: Vec<Source> = std::iter::once(S::Domain::SOURCE)
-            .chain(S::Domain::CONSUMES.iter().copied())
-            .collect();
+        let known: Vec<Source> =
+            std::iter::once(S::Domain::SOURCE).chain(S::Domain::CONSUMES.iter().copied()).collect();
         let watermarks = Watermarks::new(&known);
         let head = S::Backend::head(&mut connection).await?;
         let mut position = Position::ZERO.with(S::Domain::SOURCE, head.sequence);
@@ -118,8 +117,7 @@ impl<S: Store> Writer<S> {
             wal,
         };
         let bytes = Arc::new(Semaphore::new(MAX_QUEUED_BYTES));
-        let committer =
-            Committer { commands, batches, imports, bytes, gate, readers, watermarks };
+        let committer = Committer { commands, batches, imports, bytes, gate, readers, watermarks };
         Ok((writer, committer))
     }
 
@@ -168,10 +166,7 @@ impl<S: Store> Writer<S> {
     }
 
     /// Commits if `work` succeeded, rolls back if it failed.
-    pub(super) async fn end<T>(
-        &mut self,
-        work: Result<T, CommitError>,
-    ) -> Result<T, CommitError> {
+    pub(super) async fn end<T>(&mut self, work: Result<T, CommitError>) -> Result<T, CommitError> {
         match work {
             Ok(done) => {
                 if let Err(error) = S::Backend::commit(&mut self.connection).await {

@@ -61,8 +61,7 @@ pub(crate) async fn read(
     events: &mpsc::Sender<Delivery>,
 ) -> ReadError {
     let stream = Stream::of(source, 1, -1).name;
-    let unavailable =
-        |source: async_nats::Error| ReadError::Unavailable { stream, source };
+    let unavailable = |source: async_nats::Error| ReadError::Unavailable { stream, source };
     let mut messages = match subscribe(jetstream, stream, from).await {
         Ok(messages) => messages,
         Err(error) => return unavailable(error),
@@ -94,9 +93,7 @@ async fn subscribe(
 ) -> Result<pull::Ordered, async_nats::Error> {
     let stream = jetstream.get_stream_no_info(stream).await?;
     let config = pull::OrderedConfig {
-        deliver_policy: DeliverPolicy::ByStartSequence {
-            start_sequence: from.sequence.0.max(1),
-        },
+        deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: from.sequence.0.max(1) },
         replay_policy: ReplayPolicy::Instant,
         max_expires: Duration::from_secs(30),
         ..Default::default()
@@ -112,9 +109,7 @@ fn verify(
     from: Checkpoint,
     applied: Checkpoint,
 ) -> Result<Option<Delivery>, ReadError> {
-    let info = message
-        .info()
-        .map_err(|source| ReadError::Unavailable { stream, source })?;
+    let info = message.info().map_err(|source| ReadError::Unavailable { stream, source })?;
     let sequence = info.stream_sequence;
     let damaged = |what| ReadError::Damaged { stream, sequence, what };
     let hash = message

@@ -83,8 +83,7 @@ impl Backend for Sqlite {
     ) -> SqlResult<Vec<Row>> {
         let query = "SELECT sequence, hash, event FROM journal WHERE sequence >= ? \
                      ORDER BY sequence LIMIT ?";
-        let rows =
-            sqlx::query(query).bind(from.as_i64()).bind(limit).fetch_all(connection).await?;
+        let rows = sqlx::query(query).bind(from.as_i64()).bind(limit).fetch_all(connection).await?;
         rows.iter()
             .map(|row| {
                 let Checkpoint { sequence, hash } = checkpoint(row)?;
@@ -98,9 +97,8 @@ impl Backend for Sqlite {
         connection: &mut SqliteConnection,
         keys: &[RequestKey],
     ) -> SqlResult<Vec<RequestRow>> {
-        let rows = FIND_REQUESTS
-            .fetch(connection, keys, |query, key| query.bind(key.as_bytes()))
-            .await?;
+        let rows =
+            FIND_REQUESTS.fetch(connection, keys, |query, key| query.bind(key.as_bytes())).await?;
         rows.iter()
             .map(|row| {
                 Ok(RequestRow {
@@ -212,9 +210,6 @@ fn bytes32(row: &SqliteRow, column: &str) -> SqlResult<[u8; 32]> {
     bytes.try_into().map_err(|error| invalid(column, error))
 }
 
-fn invalid(
-    column: &str,
-    error: impl std::error::Error + Send + Sync + 'static,
-) -> sqlx::Error {
+fn invalid(column: &str, error: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {
     sqlx::Error::ColumnDecode { index: column.to_owned(), source: Box::new(error) }
 }

@@ -1,8 +1,6 @@
 use std::{collections::VecDeque, future::IntoFuture as _, pin::Pin};
 
-use async_nats::jetstream::{
-    context::PublishError, message::PublishMessage, publish::PublishAck,
-};
+use async_nats::jetstream::{context::PublishError, message::PublishMessage, publish::PublishAck};
 use bus_schema::{Event, Sequence, Stream, Subject};
 
 use super::stream::Remote;

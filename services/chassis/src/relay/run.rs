@@ -180,11 +180,7 @@ impl<S: Store> Relay<S> {
             }
             let rows: Vec<Row> = deliveries
                 .into_iter()
-                .map(|event| Row {
-                    sequence: event.sequence,
-                    hash: event.hash,
-                    event: event.bytes,
-                })
+                .map(|event| Row { sequence: event.sequence, hash: event.hash, event: event.bytes })
                 .collect();
             imported = rows.last().map_or(imported, |row| row.sequence);
             self.committer.import(rows).await.map_err(Ended::Import)?;

@@ -96,14 +96,10 @@ impl Remote {
         let stream = self.jetstream.get_stream_no_info(self.name()).await?;
         let StreamMessage { sequence, headers, payload, .. } =
             stream.get_raw_message(sequence.0).await?;
-        let hash = headers
-            .get(Stream::HASH_HEADER)
-            .and_then(|value| Hash::from_hex(value.as_str()));
-        let row = Row {
-            sequence: Sequence(sequence),
-            hash: hash.unwrap_or_default(),
-            event: payload,
-        };
+        let hash =
+            headers.get(Stream::HASH_HEADER).and_then(|value| Hash::from_hex(value.as_str()));
+        let row =
+            Row { sequence: Sequence(sequence), hash: hash.unwrap_or_default(), event: payload };
         Ok(Stored { hash, row })
     }
 }

@@ -116,8 +116,7 @@ mod tests {
     #[test]
     fn rules_have_the_same_numbers_in_events_and_answers() {
         for number in 0..=20 {
-            let (ours, theirs) =
-                (event::Rule::try_from(number), proto::Rule::try_from(number));
+            let (ours, theirs) = (event::Rule::try_from(number), proto::Rule::try_from(number));
             assert_eq!(
                 ours.map(|rule| rule.as_str_name()).ok(),
                 theirs.map(|rule| rule.as_str_name()).ok()

@@ -18,10 +18,8 @@ pub(super) fn policy(fields: &mut Fields, policy: Option<&proto::Policy>) -> Opt
         }
     };
     let window = policy.repeated_text_window.map(std::time::Duration::try_from).transpose();
-    let window = fields.check(
-        "policy.repeated_text_window",
-        window.map_err(|_| "must not be negative"),
-    )?;
+    let window =
+        fields.check("policy.repeated_text_window", window.map_err(|_| "must not be negative"))?;
     let repeated_text = (policy.repeated_text_count > 0).then(|| Repeated {
         count: policy.repeated_text_count,
         window: window.unwrap_or_default(),

@@ -8,8 +8,7 @@ static LINK: LazyLock<Regex> = LazyLock::new(|| {
     let top = "com|net|org|info|biz|co|io|me|tv|ru|de|uk|us|fr|nl|eu|ly|be|gl|gd|tk|ml|xyz|top\
                |online|site|club|shop|store|live|app|dev|link|click|vip|win|bid";
     let rest = r#"[^\s<>"']*"#;
-    let pattern =
-        format!(r"(?:https?://|www\.){rest}|\b{name}(?:{top})\b(?:[/:?#]{rest})?");
+    let pattern = format!(r"(?:https?://|www\.){rest}|\b{name}(?:{top})\b(?:[/:?#]{rest})?");
     Regex::new(&pattern).expect("a constant that a test compiles")
 });
 

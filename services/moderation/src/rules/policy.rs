@@ -80,9 +80,21 @@ impl Default for Policy {
     /// What holds where a site has set nothing: advertising waits for a moderator.
     fn default() -> Self {
         let suspect = [
-            "subscribe", "my channel", "check out my", "check out this", "check me out",
-            "visit my", "my video", "my videos", "follow me", "make money", "earn money",
-            "work from home", "click here", "free gift", "giveaway",
+            "subscribe",
+            "my channel",
+            "check out my",
+            "check out this",
+            "check me out",
+            "visit my",
+            "my video",
+            "my videos",
+            "follow me",
+            "make money",
+            "earn money",
+            "work from home",
+            "click here",
+            "free gift",
+            "giveaway",
         ];
         Self {
             mode: Mode::ApproveUnlessHeld,
@@ -112,7 +124,11 @@ impl Policy {
         check_list(&mut wrong, "trusted_author_ids", &self.trusted_author_ids, MAX_AUTHOR);
         if let Some(Repeated { count, window }) = self.repeated_text {
             if count > MAX_REPEATED {
-                refuse(&mut wrong, "repeated_text_count", format!("must be at most {MAX_REPEATED}"));
+                refuse(
+                    &mut wrong,
+                    "repeated_text_count",
+                    format!("must be at most {MAX_REPEATED}"),
+                );
             }
             if window.is_zero() || window > MAX_WINDOW {
                 let what = "must be more than 0 and at most 365 days";

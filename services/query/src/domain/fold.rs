@@ -1,7 +1,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use agora_proto::event::v1::{self as event, Decision};
-use bus_schema::{CommentId, Event, InvalidId, InvalidTime, Kind, PostId, RevisionId, Sequence, Time};
+use bus_schema::{
+    CommentId, Event, InvalidId, InvalidTime, Kind, PostId, RevisionId, Sequence, Time,
+};
 use chassis::content::{self, OpenError};
 
 use super::{Author, Comment, Post, PostState, Revision};
@@ -162,8 +164,7 @@ impl State {
 
     fn post(&mut self, event: &Event) -> Result<&mut Post, FoldError> {
         let id = event.post_id.ok_or(FoldError::Missing("post_id"))?;
-        let row =
-            self.posts.entry(id).or_insert_with(|| Row::loaded(Post::unknown(id), 0));
+        let row = self.posts.entry(id).or_insert_with(|| Row::loaded(Post::unknown(id), 0));
         Ok(row.change())
     }
 
@@ -224,12 +225,7 @@ impl State {
         self.add_revision(event, 1, body)
     }
 
-    fn add_revision(
-        &mut self,
-        event: &Event,
-        number: u32,
-        body: String,
-    ) -> Result<(), FoldError> {
+    fn add_revision(&mut self, event: &Event, number: u32, body: String) -> Result<(), FoldError> {
         let id = RevisionId::from(event.id);
         let early = self.early.get_mut(&id).and_then(Option::take);
         let revision = Revision {
@@ -329,10 +325,7 @@ impl State {
     }
 
     /// By how much what comments of this depth count has changed, and for whom.
-    fn differences(
-        &self,
-        depth: u32,
-    ) -> impl Iterator<Item = (Option<CommentId>, PostId, i64)> {
+    fn differences(&self, depth: u32) -> impl Iterator<Item = (Option<CommentId>, PostId, i64)> {
         let mut differences: BTreeMap<(Option<CommentId>, PostId), i64> = BTreeMap::new();
         let changed = self.comments.values().filter(|row| row.changed && row.now.depth == depth);
         for row in changed {
@@ -352,10 +345,7 @@ fn aggregate(event: &Event) -> Result<CommentId, FoldError> {
 
 fn author(author: Option<&event::Author>) -> Result<Author, FoldError> {
     let author = author.ok_or(FoldError::Missing("author"))?;
-    Ok(Author {
-        id: author.id.clone(),
-        name: content::open(author.name.as_ref())?.to_owned(),
-    })
+    Ok(Author { id: author.id.clone(), name: content::open(author.name.as_ref())?.to_owned() })
 }
 
 fn time(timestamp: Option<&prost_types::Timestamp>) -> Result<Time, FoldError> {

@@ -36,10 +36,8 @@ impl Service {
         let more = posts.len() > size;
         posts.truncate(size);
         let cursor = posts.last().filter(|_| more).map(|post| Cursor::after(order, post));
-        let posts = posts.into_iter().map(|post| ThreadPost {
-            body: String::new(),
-            ..encode::post(post)
-        });
+        let posts =
+            posts.into_iter().map(|post| ThreadPost { body: String::new(), ..encode::post(post) });
         Ok(ListFeedResponse {
             posts: posts.collect(),
             next_page_token: self.sealer.seal_next(&query, cursor.as_ref()),

@@ -131,7 +131,10 @@ impl Service {
     }
 
     /// Reads a page; the answer has no position.
-    async fn read(&self, Parsed { wanted, query, .. }: &Parsed) -> Result<GetThreadResponse, Error> {
+    async fn read(
+        &self,
+        Parsed { wanted, query, .. }: &Parsed,
+    ) -> Result<GetThreadResponse, Error> {
         let page = self.reader.thread(wanted).await?.map_err(|absent| match absent {
             Absent::Post => Error::PostNotFound,
             Absent::Comment => Error::CommentNotFound,

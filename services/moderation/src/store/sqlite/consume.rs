@@ -40,21 +40,15 @@ static UPDATED: Statement = Statement::new(
     "(?, ?)",
     ") UPDATE comment SET revision = u.revision FROM u WHERE comment.comment_id = u.comment_id",
 );
-static DELETED: Statement = Statement::new(
-    "UPDATE comment SET deleted = 1, open = 0 WHERE comment_id IN (",
-    "?",
-    ")",
-);
+static DELETED: Statement =
+    Statement::new("UPDATE comment SET deleted = 1, open = 0 WHERE comment_id IN (", "?", ")");
 static REVISIONS: Statement = Statement::new(
     "INSERT OR FAIL INTO revision (comment_id, revision, revision_id, body, time) VALUES ",
     "(?, ?, ?, ?, ?)",
     "",
 );
-static DECIDED: Statement = Statement::new(
-    "SELECT DISTINCT revision_id FROM decision WHERE revision_id IN (",
-    "?",
-    ")",
-);
+static DECIDED: Statement =
+    Statement::new("SELECT DISTINCT revision_id FROM decision WHERE revision_id IN (", "?", ")");
 static AUTHORS: Statement =
     Statement::new("SELECT comment_id, author_id FROM comment WHERE comment_id IN (", "?", ")");
 static APPROVED: Statement = Statement::new(
@@ -87,9 +81,9 @@ pub(super) async fn posts(
             _ => continue,
         };
         let title = title.map_err(|error| ConsumeError::Event(error.into()))?;
-        let id = event.post_id.ok_or_else(|| {
-            ConsumeError::Event("an event of a post without its id".into())
-        })?;
+        let id = event
+            .post_id
+            .ok_or_else(|| ConsumeError::Event("an event of a post without its id".into()))?;
         titles.insert(id, title);
     }
     let titles: Vec<_> = titles.into_iter().collect();
@@ -131,9 +125,8 @@ impl Sqlite {
             authors: authors(connection, said).await?,
             ..Known::default()
         };
-        let first = known.policies.values().any(|policy| {
-            policy.compiled.policy().hold_first_comments > 0
-        });
+        let first =
+            known.policies.values().any(|policy| policy.compiled.policy().hold_first_comments > 0);
         if first {
             known.approved = approved(connection, &known.authors, &sites).await?;
         }
@@ -242,11 +235,8 @@ async fn authors(
     connection: &mut SqliteConnection,
     said: &Said<'_>,
 ) -> Result<HashMap<CommentId, String>, sqlx::Error> {
-    let mut authors: HashMap<CommentId, String> = said
-        .created
-        .iter()
-        .map(|comment| (comment.id, comment.author_id.to_owned()))
-        .collect();
+    let mut authors: HashMap<CommentId, String> =
+        said.created.iter().map(|comment| (comment.id, comment.author_id.to_owned())).collect();
     let others: Vec<CommentId> =
         said.updated.keys().filter(|id| !authors.contains_key(id)).copied().collect();
     let rows = AUTHORS
@@ -264,10 +254,8 @@ async fn approved(
     sites: &[Site],
 ) -> Result<HashMap<(Site, String), u64>, sqlx::Error> {
     let ids = distinct(authors.values());
-    let keys: Vec<(Site, String)> = sites
-        .iter()
-        .flat_map(|site| ids.iter().map(|id| (site.clone(), (*id).clone())))
-        .collect();
+    let keys: Vec<(Site, String)> =
+        sites.iter().flat_map(|site| ids.iter().map(|id| (site.clone(), (*id).clone()))).collect();
     let rows = APPROVED
         .fetch(connection, &keys, |query, (site, author)| {
             query.bind(site.as_str()).bind(author.as_str())

@@ -99,8 +99,7 @@ impl Reader {
         after: Option<Cursor>,
         limit: usize,
     ) -> Result<Vec<Case>, sqlx::Error> {
-        let after =
-            after.unwrap_or(Cursor { open_time: i64::MIN, comment_id: uuid::Uuid::nil() });
+        let after = after.unwrap_or(Cursor { open_time: i64::MIN, comment_id: uuid::Uuid::nil() });
         let rows = sqlx::query(select_case!(
             "c.site = ? AND c.open = ? AND c.open_time IS NOT NULL \
              AND (c.open_time, c.comment_id) > (?, ?) \

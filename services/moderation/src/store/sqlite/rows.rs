@@ -33,9 +33,8 @@ pub(super) async fn load_comments(
     connection: &mut SqliteConnection,
     ids: &[CommentId],
 ) -> Result<HashMap<CommentId, Comment>, sqlx::Error> {
-    let rows = COMMENTS
-        .fetch(connection, ids, |query, id| query.bind(id.as_bytes().as_slice()))
-        .await?;
+    let rows =
+        COMMENTS.fetch(connection, ids, |query, id| query.bind(id.as_bytes().as_slice())).await?;
     let mut comments = HashMap::with_capacity(rows.len());
     for row in &rows {
         let comment = comment(row)?;
@@ -59,8 +58,7 @@ pub(super) async fn load_versions(
     connection: &mut SqliteConnection,
     sites: &[Site],
 ) -> Result<HashMap<Site, u32>, sqlx::Error> {
-    let rows =
-        VERSIONS.fetch(connection, sites, |query, site| query.bind(site.as_str())).await?;
+    let rows = VERSIONS.fetch(connection, sites, |query, site| query.bind(site.as_str())).await?;
     rows.iter().map(|row| Ok((site(row)?, row.try_get("version")?))).collect()
 }
 

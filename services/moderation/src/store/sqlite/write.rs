@@ -99,8 +99,7 @@ pub(super) async fn settle(
                 .bind(settled.open_time.map(Time::micros))
         })
         .await?;
-    let authors: Vec<_> =
-        authors.into_iter().filter(|(_, counts)| *counts != (0, 0)).collect();
+    let authors: Vec<_> = authors.into_iter().filter(|(_, counts)| *counts != (0, 0)).collect();
     AUTHORS
         .execute(connection, &authors, |query, ((site, author), (approved, rejected))| {
             query.bind(site.as_str()).bind(*author).bind(*approved).bind(*rejected)

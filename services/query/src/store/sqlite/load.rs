@@ -5,8 +5,7 @@ use sqlx::{Row as _, SqliteConnection};
 use super::rows;
 use crate::domain::{Early, Revision, State, Touched};
 
-static POSTS: Statement =
-    Statement::new("SELECT * FROM post WHERE post_id IN (", "?", ")");
+static POSTS: Statement = Statement::new("SELECT * FROM post WHERE post_id IN (", "?", ")");
 static COMMENTS: Statement =
     Statement::new("SELECT * FROM comment WHERE comment_id IN (", "?", ")");
 static REVISIONS: Statement = Statement::new(
@@ -29,8 +28,9 @@ pub(super) async fn touched(
     comments.sort_unstable();
     self::comments(connection, &comments, &mut state).await?;
     posts(connection, &touched.posts.into_iter().collect::<Vec<_>>(), &mut state).await?;
-    let any: Option<i64> =
-        sqlx::query_scalar("SELECT 1 FROM early_decision LIMIT 1").fetch_optional(&mut *connection).await?;
+    let any: Option<i64> = sqlx::query_scalar("SELECT 1 FROM early_decision LIMIT 1")
+        .fetch_optional(&mut *connection)
+        .await?;
     if any.is_some() {
         let revisions: Vec<RevisionId> = touched.revisions.into_iter().collect();
         early(connection, &revisions, &mut state).await?;
@@ -57,9 +57,8 @@ pub(super) async fn comments(
     ids: &[CommentId],
     state: &mut State,
 ) -> Result<(), sqlx::Error> {
-    let rows = COMMENTS
-        .fetch(connection, ids, |query, id| query.bind(id.as_bytes().as_slice()))
-        .await?;
+    let rows =
+        COMMENTS.fetch(connection, ids, |query, id| query.bind(id.as_bytes().as_slice())).await?;
     let mut comments = Vec::with_capacity(rows.len());
     for row in &rows {
         comments.push(rows::comment(row)?);

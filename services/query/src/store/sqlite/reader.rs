@@ -79,9 +79,8 @@ impl Reader {
     /// # Errors
     /// What the database says.
     pub async fn parked(&self) -> Result<u64, sqlx::Error> {
-        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM dead_letter")
-            .fetch_one(&self.letters)
-            .await?;
+        let count: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM dead_letter").fetch_one(&self.letters).await?;
         Ok(count.unsigned_abs())
     }
 

@@ -246,4 +246,3 @@ fn seen(row: &SqliteRow) -> Result<Seen, sqlx::Error> {
 pub(super) fn parent_key(post_id: PostId, cursor: Option<&Cursor>) -> Uuid {
     cursor.and_then(|cursor| cursor.parent).map_or(post_id.uuid(), CommentId::uuid)
 }
-

@@ -64,8 +64,8 @@ impl View {
         let mut parked = HashSet::new();
         for source in Source::ALL {
             let aggregates = Sqlite::parked(&mut dead_letters, source).await;
-            let aggregates = aggregates
-                .map_err(|source| OpenError::Sql { path: letters.clone(), source })?;
+            let aggregates =
+                aggregates.map_err(|source| OpenError::Sql { path: letters.clone(), source })?;
             parked.extend(aggregates.into_iter().map(|aggregate| (source, aggregate)));
         }
         Ok(Self { connection, dead_letters, parked, path: path.to_owned(), _lock: lock })

@@ -172,7 +172,5 @@ async fn early(connection: &mut SqliteConnection, state: &State) -> Result<(), s
         .await?;
     let found = state.early.iter().filter(|(_, early)| early.is_none()).map(|(id, _)| *id);
     let found: Vec<RevisionId> = found.collect();
-    FOUND
-        .execute(connection, &found, |query, id| query.bind(id.as_bytes().as_slice()))
-        .await
+    FOUND.execute(connection, &found, |query, id| query.bind(id.as_bytes().as_slice())).await
 }
