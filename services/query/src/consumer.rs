@@ -1,20 +1,27 @@
 //! What the query service does with events: one task folds what the three consumers
 //! hand over, all that waits at the same time in one transaction.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bus_schema::{Checkpoint, Source};
 use chassis::{
     Error, Watermarks,
     consumer::{Batch, Sink},
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, timeout_at},
+};
 
 use crate::{pages::Pages, store::View};
 
 /// How many events of a source one transaction takes at most: a view that is far behind
 /// has nobody waiting for its disk.
 const MAX_BATCH: usize = 20_000;
+/// A batch of so many events is one of a source that is far behind.
+const LARGE: usize = 1_000;
+/// How long a large batch waits for those of other sources.
+const LINGER: Duration = Duration::from_millis(20);
 /// Requests that wait; their senders wait for them anyway.
 const MAX_WAITING: usize = 8;
 
@@ -47,6 +54,7 @@ impl Writer {
     pub(crate) async fn run(mut self) -> Result<(), std::convert::Infallible> {
         let mut waiting = Vec::new();
         while self.requests.recv_many(&mut waiting, MAX_WAITING).await > 0 {
+            self.await_others(&mut waiting).await;
             let (mut batches, mut answers) = (Vec::new(), Vec::new());
             for request in waiting.drain(..) {
                 match request {
@@ -76,6 +84,21 @@ impl Writer {
             }
         }
         Ok(())
+    }
+
+    /// Far behind, waits a little for what the other sources have: comments and the
+    /// decisions on them that are folded together are written once.
+    async fn await_others(&mut self, waiting: &mut Vec<Request>) {
+        let is_large = |request: &Request| matches!(request, Request::Apply(batch, _) if batch.deliveries.len() >= LARGE);
+        if !waiting.iter().any(is_large) {
+            return;
+        }
+        let until = Instant::now() + LINGER;
+        while waiting.len() < Source::ALL.len()
+            && let Ok(Some(request)) = timeout_at(until, self.requests.recv()).await
+        {
+            waiting.push(request);
+        }
     }
 
     async fn apply(&mut self, batches: &[Batch]) -> Result<(), crate::store::Error> {

@@ -37,8 +37,11 @@ struct Model {
 }
 
 impl Model {
-    fn run(&mut self, sent: &Sent) -> Result<Event, agora_comment::Error> {
-        let event = decide(&self.state, sent, Sequence(self.events.len() as u64 + 1))?;
+    /// Carries out a command; its event is known by the id that the database gave it.
+    fn run(&mut self, sent: &Sent, id: Option<EventId>) -> Result<Reply, &'static str> {
+        let decided = decide(&self.state, sent, Sequence(self.events.len() as u64 + 1));
+        let mut event = decided.map_err(|error| reason::<()>(Err(error)))?;
+        event.id = id.unwrap_or(event.id);
         Comments::apply(&mut self.state, &event).unwrap();
         let reply = Comments::reply(&self.state, &event).unwrap();
         if !matches!(event.kind, Kind::CommentDeleted(_)) {
@@ -49,9 +52,9 @@ impl Model {
                 decision: Decision::Unspecified,
             });
         }
-        self.events.push(event.clone());
-        self.replies.push(reply);
-        Ok(event)
+        self.events.push(event);
+        self.replies.push(reply.clone());
+        Ok(reply)
     }
 
     /// Judges a comment's newest revision; the event says so.
@@ -59,23 +62,18 @@ impl Model {
         let comment = self.state.comments.get_mut(&id)?;
         comment.verdict = Some(verdict);
         let revision = self.revisions.get_mut(&id)?.last_mut()?;
-        let (decision, said) = match verdict {
-            Verdict::Approved => (Decision::Approved, event::Decision::Approved),
-            Verdict::Rejected => (Decision::Rejected, event::Decision::Rejected),
+        revision.decision = match verdict {
+            Verdict::Approved => Decision::Approved,
+            Verdict::Rejected => Decision::Rejected,
         };
-        revision.decision = decision;
-        let decided = event::RevisionDecided {
-            revision_id: revision.id.as_bytes().to_vec().into(),
-            decision: said.into(),
-            ..Default::default()
-        };
-        let (site, post_id) = (comment.site.clone(), comment.post_id);
-        Some(foreign(Source::Moderation, site, post_id, Kind::RevisionDecided(decided)))
+        Some(decision(comment, revision))
     }
 
     /// The newest revision of a comment that was decided, by its place.
     fn decided(&self, id: CommentId) -> Option<usize> {
-        self.revisions[&id].iter().rposition(|it| it.decision != Decision::Unspecified)
+        self.revisions[&id]
+            .iter()
+            .rposition(|it| matches!(it.decision, Decision::Approved | Decision::Rejected))
     }
 
     /// Whether a comment and all above it have an approved revision.
@@ -114,6 +112,22 @@ impl Model {
     }
 }
 
+/// The event of a revision's decision.
+fn decision(comment: &Comment, revision: &Revision) -> Event {
+    let decision = match revision.decision {
+        Decision::Approved => event::Decision::Approved,
+        Decision::Rejected => event::Decision::Rejected,
+        Decision::Pending | Decision::Unspecified => event::Decision::Pending,
+    };
+    let decided = event::RevisionDecided {
+        revision_id: revision.id.as_bytes().to_vec().into(),
+        decision: decision.into(),
+        ..Default::default()
+    };
+    let kind = Kind::RevisionDecided(decided);
+    foreign(Source::Moderation, comment.site.clone(), comment.post_id, kind)
+}
+
 /// An event of another source; only its kind matters.
 fn foreign(source: Source, site: Site, post_id: PostId, kind: Kind) -> Event {
     Event {
@@ -150,7 +164,7 @@ impl Stored {
     }
 
     /// Carries out commands in one transaction; what is refused, by its reason.
-    async fn commit(&mut self, batch: &[Sent]) -> Vec<Result<Reply, &'static str>> {
+    async fn commit(&mut self, batch: &[Sent]) -> Vec<Result<(EventId, Reply), &'static str>> {
         sqlx::Sqlite::begin(&mut self.connection).await.unwrap();
         let sent: Vec<_> = batch.iter().map(|sent| &sent.command).collect();
         let mut state = Sqlite.load(&mut self.connection, &sent).await.unwrap();
@@ -164,7 +178,7 @@ impl Stored {
                 }
             };
             Comments::apply(&mut state, &event).unwrap();
-            outcomes.push(Ok(Comments::reply(&state, &event).unwrap()));
+            outcomes.push(Ok((event.id, Comments::reply(&state, &event).unwrap())));
             self.written += 1;
             events.push(event);
         }
@@ -224,52 +238,82 @@ proptest! {
 
 async fn compare(inputs: Vec<Input>) {
     let (mut model, mut stored) = (Model::default(), Stored::new().await);
-    let (mut waiting, mut decisions) = (Vec::new(), Vec::new());
+    // Commands between what is heard come as one batch.
+    let mut waiting = Vec::new();
     for input in inputs {
         match input {
-            // Commands between what is heard come as one batch.
             Input::Sent(sent) => waiting.push(sent),
             Input::Post(id, site, state) => {
                 commit(&mut model, &mut stored, &mut waiting).await;
-                let kind = match state {
-                    PostState::Open => Kind::PostReopened(Default::default()),
-                    PostState::Closed => Kind::PostClosed(Default::default()),
-                    PostState::Deleted => Kind::PostDeleted(Default::default()),
-                };
-                stored.consume(&[foreign(Source::Post, site.clone(), id, kind)]).await;
+                stored.consume(&[post_said(id, &site, state)]).await;
                 model.state.posts.insert(id, Post { site, state });
             }
             Input::Verdict(id, verdict) => {
                 commit(&mut model, &mut stored, &mut waiting).await;
-                // The events of revisions have ids of their own in the model.
-                let Some(event) = model.judge(id, verdict) else { continue };
-                let event = in_the_database(&mut stored, id, event).await;
-                stored.consume(std::slice::from_ref(&event)).await;
+                stored.consume(model.judge(id, verdict).as_slice()).await;
             }
         }
     }
     commit(&mut model, &mut stored, &mut waiting).await;
-    assert_same(&model, &stored).await;
+    assert_same(&model, &mut stored).await;
 
-    for revision in model.revisions.values().flatten() {
-        let said = match revision.decision {
-            Decision::Approved => event::Decision::Approved,
-            Decision::Rejected => event::Decision::Rejected,
-            Decision::Pending | Decision::Unspecified => continue,
-        };
-        let decided = event::RevisionDecided {
-            revision_id: revision.id.as_bytes().to_vec().into(),
-            decision: said.into(),
-            ..Default::default()
-        };
-        let Event { site, post_id, .. } = &model.events[0];
-        let kind = Kind::RevisionDecided(decided);
-        decisions.push(foreign(Source::Moderation, site.clone(), post_id.unwrap(), kind));
-    }
     let mut rebuilt = Stored::new().await;
+    let comments = model.state.comments.values();
+    let decisions: Vec<_> = comments
+        .flat_map(|it| model.revisions[&it.id].iter().map(|revision| decision(it, revision)))
+        .collect();
     rebuilt.consume(&decisions).await;
     for events in model.events.chunks(7) {
         rebuilt.import(events).await;
     }
-    assert_same(&model, &rebuilt).await;
+    for revision in model.revisions.values_mut().flatten() {
+        if revision.decision == Decision::Unspecified {
+            revision.decision = Decision::Pending;
+        }
+    }
+    assert_same(&model, &mut rebuilt).await;
+}
+
+/// Carries out what waits as one batch.
+async fn commit(model: &mut Model, stored: &mut Stored, waiting: &mut Vec<Sent>) {
+    let batch = std::mem::take(waiting);
+    for (sent, outcome) in batch.iter().zip(stored.commit(&batch).await) {
+        let id = outcome.as_ref().ok().map(|(id, _)| *id);
+        assert_eq!(outcome.map(|(_, reply)| reply), model.run(sent, id), "{sent:?}");
+    }
+}
+
+/// That a database shows everybody what the model does, and answers retries as it did.
+async fn assert_same(model: &Model, stored: &mut Stored) {
+    let reader = |id: &str| Viewer::Reader { id: Some(id.into()) };
+    let viewers =
+        [Viewer::Moderator, Viewer::Reader { id: None }, reader("author 0"), reader("author 1")];
+    for viewer in &viewers {
+        for comment in model.state.comments.values() {
+            let seen = stored.reader.comment(&comment.site, comment.id, viewer).await.unwrap();
+            assert_eq!(seen, model.seen(comment, viewer), "for {viewer:?}");
+            for size in [1, 50] {
+                let listed = stored.list(&comment.site, comment.post_id, viewer, size).await;
+                let expected = model.list(&comment.site, comment.post_id, viewer);
+                assert_eq!(listed, expected, "for {viewer:?}, pages of {size}");
+            }
+        }
+    }
+    for (event, reply) in model.events.iter().zip(&model.replies) {
+        let events = std::slice::from_ref(event);
+        let state = Sqlite.load_for(&mut stored.connection, events).await.unwrap();
+        let again = Comments::reply(&state, event).unwrap();
+        // What moderation says is no part of an answer.
+        let comment = Comment { verdict: reply.comment.verdict, ..again.comment };
+        assert_eq!(Reply { comment, ..again }, *reply);
+    }
+}
+
+fn post_said(id: PostId, site: &Site, state: PostState) -> Event {
+    let kind = match state {
+        PostState::Open => Kind::PostReopened(Default::default()),
+        PostState::Closed => Kind::PostClosed(Default::default()),
+        PostState::Deleted => Kind::PostDeleted(Default::default()),
+    };
+    foreign(Source::Post, site.clone(), id, kind)
 }

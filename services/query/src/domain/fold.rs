@@ -95,13 +95,19 @@ pub struct Row<T> {
     pub now: T,
     /// Whether it must be written.
     pub changed: bool,
+    /// Whether it was not there before.
+    pub is_new: bool,
     /// What it adds to the count of what it belongs to, as that has it.
     counted: i64,
 }
 
 impl<T> Row<T> {
-    fn loaded(now: T, counted: i64) -> Self {
-        Self { now, changed: false, counted }
+    const fn loaded(now: T, counted: i64) -> Self {
+        Self { now, changed: false, is_new: false, counted }
+    }
+
+    const fn new(now: T) -> Self {
+        Self { now, changed: false, is_new: true, counted: 0 }
     }
 
     /// The row, to be changed.
@@ -164,7 +170,7 @@ impl State {
 
     fn post(&mut self, event: &Event) -> Result<&mut Post, FoldError> {
         let id = event.post_id.ok_or(FoldError::Missing("post_id"))?;
-        let row = self.posts.entry(id).or_insert_with(|| Row::loaded(Post::unknown(id), 0));
+        let row = self.posts.entry(id).or_insert_with(|| Row::new(Post::unknown(id)));
         Ok(row.change())
     }
 
@@ -197,10 +203,8 @@ impl State {
     fn comment(&mut self, event: &Event) -> Result<&mut Comment, FoldError> {
         let id = aggregate(event)?;
         let post_id = event.post_id.ok_or(FoldError::Missing("post_id"))?;
-        let row = self
-            .comments
-            .entry(id)
-            .or_insert_with(|| Row::loaded(Comment::unknown(id, post_id, 1), 0));
+        let row =
+            self.comments.entry(id).or_insert_with(|| Row::new(Comment::unknown(id, post_id, 1)));
         Ok(row.change())
     }
 
@@ -305,16 +309,17 @@ impl State {
         for (parent, post_id, difference) in differences {
             match parent {
                 Some(id) => {
-                    let row = self.comments.entry(id).or_insert_with(|| {
-                        Row::loaded(Comment::unknown(id, post_id, depth - 1), 0)
-                    });
+                    let row = self
+                        .comments
+                        .entry(id)
+                        .or_insert_with(|| Row::new(Comment::unknown(id, post_id, depth - 1)));
                     row.change().replies += difference;
                 }
                 None => {
                     let row = self
                         .posts
                         .entry(post_id)
-                        .or_insert_with(|| Row::loaded(Post::unknown(post_id), 0));
+                        .or_insert_with(|| Row::new(Post::unknown(post_id)));
                     row.change().comments += difference;
                 }
             }

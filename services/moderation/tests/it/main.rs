@@ -1,0 +1,6 @@
+//! The service over gRPC, a real NATS and the services that it follows.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod decide;
+mod fixture;
