@@ -107,8 +107,11 @@ pub struct Tree {
 struct Node {
     seen: Seen,
     replies: Vec<CommentId>,
-    /// Whether replies were left out, after the last one that is here.
+    /// Whether replies were left out.
     more: bool,
+    /// The last reply before those that were left out; an author's own, which stand
+    /// where nobody else sees any, do not count.
+    after: Option<(Time, CommentId)>,
 }
 
 /// A comment of a page.
@@ -144,7 +147,8 @@ impl Tree {
         if seen.has_replies {
             self.frontier.push((root, id));
         }
-        self.nodes.insert(id, Node { more: seen.has_replies, seen, replies: Vec::new() });
+        self.nodes
+            .insert(id, Node { more: seen.has_replies, seen, replies: Vec::new(), after: None });
     }
 
     /// The comments whose replies are needed next, and how many of each at most; one
@@ -175,6 +179,7 @@ impl Tree {
                 self.budget -= 1;
                 if let Some(node) = self.nodes.get_mut(&parent) {
                     node.replies.push(seen.comment.id);
+                    node.after = Some(seen.key());
                 }
                 self.insert(root, seen);
             }
@@ -211,7 +216,7 @@ impl Tree {
             };
             siblings.push(id);
             placed.insert(id);
-            self.nodes.insert(id, Node { seen, replies: Vec::new(), more: false });
+            self.nodes.insert(id, Node { seen, replies: Vec::new(), more: false, after: None });
         }
         if !placed.is_empty() {
             self.sort();
@@ -240,10 +245,7 @@ impl Tree {
         let mut pending: Vec<CommentId> = self.roots.iter().rev().copied().collect();
         while let Some(id) = pending.pop() {
             let Some(node) = self.nodes.remove(&id) else { continue };
-            let last = node.replies.last().and_then(|last| self.nodes.get(last));
-            let next = node
-                .more
-                .then(|| Cursor { parent: Some(id), after: last.map(|node| node.seen.key()) });
+            let next = node.more.then_some(Cursor { parent: Some(id), after: node.after });
             pending.extend(node.replies.iter().rev());
             entries.push(Entry { seen: node.seen, next });
         }
