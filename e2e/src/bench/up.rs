@@ -106,14 +106,25 @@ impl Up {
     /// # Errors
     /// If its key cannot be read.
     pub fn client(&self, user: &str, role: Role) -> Result<Client> {
+        Client::new(&self.addresses()?, Some(&self.token(user, role)?))
+    }
+
+    /// A caller without a token.
+    ///
+    /// # Errors
+    /// If `run.json` does not say where gRPC is.
+    pub fn reader(&self) -> Result<Client> {
+        Client::new(&self.addresses()?, None)
+    }
+
+    fn addresses(&self) -> Result<Addresses> {
         let url = self.url()?;
-        let addresses = Addresses {
+        Ok(Addresses {
             post: url.clone(),
             comment: url.clone(),
             moderation: url.clone(),
             query: url,
-        };
-        Client::new(&addresses, Some(&self.token(user, role)?))
+        })
     }
 
     /// How much of the process is in memory, in bytes.

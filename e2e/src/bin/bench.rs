@@ -3,7 +3,7 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum, builder::PossibleValue};
 use e2e::{
     Result,
     bench::{
@@ -32,8 +32,30 @@ struct Arguments {
     /// Comments of the large thread. 1000000 takes some minutes.
     #[arg(long, default_value_t = 100_000)]
     large: u64,
+    /// Measure only these; everything without it.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<What>,
     #[command(subcommand)]
     baseline: Option<Baseline>,
+}
+
+/// What can be measured, in the order in which it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum What {
+    /// Resident memory.
+    Memory,
+    /// CreateComment against an empty echo.
+    Create,
+    /// Comments until visible.
+    Sustained,
+    /// GetThread against an echo of its size.
+    Thread,
+    /// Create → visible at 200/s.
+    Latency,
+    /// The first page of a large thread.
+    Large,
+    /// The rebuild of the view, of what the others have written.
+    Rebuild,
 }
 
 #[derive(Subcommand)]
@@ -64,24 +86,34 @@ async fn run(arguments: Arguments) -> Result {
 }
 
 async fn measure(arguments: &Arguments) -> Result<Vec<Row>> {
-    let say = |what: &str| eprintln!("bench: {what}");
     let round = Duration::from_secs_f64(arguments.seconds);
     let mut rows = Vec::new();
-
-    say("resident memory");
-    rows.push(Bench::memory().await?);
-    let mut bench = Bench::start(comments()?, round, arguments.rounds).await?;
-    say("CreateComment against an empty echo");
-    rows.push(bench.create_comment().await?);
-    say("comments until visible");
-    rows.push(bench.sustained(arguments.sustained).await?);
-    say("GetThread against an echo of its size");
-    rows.push(bench.get_thread().await?);
-    say("create → visible at 200/s");
-    rows.extend(bench.latency((200.0 * 2.0 * arguments.seconds) as u64).await?);
-    say("first page of a large thread");
-    rows.push(bench.large_thread(arguments.large).await?);
-    say("rebuild of the view");
-    rows.extend(bench.rebuild().await?);
+    let wanted = |what: &What| arguments.only.is_empty() || arguments.only.contains(what);
+    let mut running = None;
+    for what in What::value_variants().iter().copied().filter(wanted) {
+        let described = what.to_possible_value();
+        let described = described.as_ref().and_then(PossibleValue::get_help);
+        eprintln!("bench: {}", described.cloned().unwrap_or_default());
+        if what == What::Memory {
+            rows.push(Bench::memory().await?);
+            continue;
+        }
+        let bench = match &mut running {
+            Some(bench) => bench,
+            None => running.insert(Bench::start(comments()?, round, arguments.rounds).await?),
+        };
+        match what {
+            What::Memory => {}
+            What::Create => rows.push(bench.create_comment().await?),
+            What::Sustained => rows.push(bench.sustained(arguments.sustained).await?),
+            What::Thread => rows.push(bench.get_thread().await?),
+            What::Latency => {
+                let calls = (200.0 * 2.0 * arguments.seconds) as u64;
+                rows.extend(bench.latency(calls).await?);
+            }
+            What::Large => rows.push(bench.large_thread(arguments.large).await?),
+            What::Rebuild => rows.extend(bench.rebuild().await?),
+        }
+    }
     Ok(rows)
 }
