@@ -18,10 +18,6 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-/// Batches are built of many small pieces that one thread makes and another drops.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 #[tokio::main]
 async fn main() -> ExitCode {
     match command::run(arguments::Arguments::parse()).await {

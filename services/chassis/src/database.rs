@@ -117,8 +117,11 @@ impl Database {
         }
 
         let readers = SqlitePoolOptions::new()
-            .max_connections(settings.readers)
+            // And one for the relay.
+            .max_connections(settings.readers.saturating_add(1))
             .acquire_timeout(ACQUIRE_TIMEOUT)
+            // A file does not go away as a server may.
+            .test_before_acquire(false)
             .connect_with(options.clone().create_if_missing(false).read_only(true))
             .await
             .map_err(sql)?;

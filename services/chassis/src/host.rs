@@ -192,6 +192,16 @@ impl Host {
         self.tasks.spawn(name, task);
     }
 
+    /// Like [`Self::spawn`], on a thread of its own: for a task that all calls wait for,
+    /// so that it does not queue behind them whenever it goes on.
+    pub fn spawn_thread<F, E>(&mut self, name: &str, task: F)
+    where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
+    {
+        self.tasks.spawn_thread(name, task);
+    }
+
     /// Serves a gRPC service, made with its limits:
     /// `PostServiceServer::new(grpc).max_decoding_message_size(host.max_request_bytes())
     /// .max_encoding_message_size(host::MAX_RESPONSE_BYTES)`.

@@ -74,8 +74,11 @@ pub struct RequestRow {
 /// The SQL of the chassis on one kind of database. Writes happen in transactions that
 /// the committer begins with [`Backend::begin`], which locks the journal, and ends.
 pub trait Backend: sqlx::Database {
-    /// Begins a writing transaction and locks the journal against other writers.
-    fn begin(connection: &mut Self::Connection) -> impl Future<Output = SqlResult<()>> + Send;
+    /// Begins a writing transaction, locks the journal against other writers, and says
+    /// where it ends.
+    fn begin(
+        connection: &mut Self::Connection,
+    ) -> impl Future<Output = SqlResult<Checkpoint>> + Send;
 
     /// Ends it and keeps what it wrote, synced to the disk.
     fn commit(connection: &mut Self::Connection) -> impl Future<Output = SqlResult<()>> + Send;

@@ -189,7 +189,7 @@ where
     let opened = Writer::open(store, writer, readers.clone(), Some(wal)).await;
     let (writer, committer) = opened.map_err(|source| OpenError::Sql { path, source })?;
     let watermarks = committer.watermarks();
-    host.spawn(&format!("{source} committer"), async move {
+    host.spawn_thread(&format!("{source} committer"), async move {
         writer.run().await;
         drop(lock);
         Ok::<(), Infallible>(())

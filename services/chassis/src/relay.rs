@@ -2,7 +2,7 @@
 //! the sequence before it, so that a stream's own sequence equals the journal's.
 //!
 //! It publishes n only after it has seen that the stream's n − 1 carries the journal's
-//! hash. It never guesses: [`compare`] says what is there, and on anything that this
+//! hash. It never guesses: the comparison says what is there, and on anything that this
 //! program cannot heal writes stop.
 
 mod compare;

@@ -124,8 +124,8 @@ pub struct Create {
     pub body: String,
     /// Who wrote it.
     pub author: Author,
-    /// When it was written.
-    pub create_time: Time,
+    /// When it was written, if it is not being written now.
+    pub create_time: Option<Time>,
     /// What the post service answered, if it had to be asked: counts only for a post
     /// that was not heard of otherwise.
     pub asked: Option<PostState>,
@@ -176,12 +176,12 @@ impl chassis::owner::Domain for Comments {
         state: &State,
         origin: &Origin,
         command: &Command,
-        _now: Time,
+        now: Time,
     ) -> Result<Vec<Draft>, Error> {
         let (comment_id, post_id, kind) = match command {
             Command::Create(create) => {
                 let depth = may_create(state, &origin.site, create)?;
-                (create.comment_id, create.post_id, created(create, depth))
+                (create.comment_id, create.post_id, created(create, depth, now))
             }
             Command::Change { comment_id, actor, revision, change } => {
                 let comment = state.comments.get(comment_id);
@@ -260,7 +260,7 @@ fn may_change(comment: &Comment, actor: &Actor, revision: Option<u32>) -> Result
     Ok(())
 }
 
-fn created(create: &Create, depth: u32) -> Kind {
+fn created(create: &Create, depth: u32, now: Time) -> Kind {
     Kind::CommentCreated(event::CommentCreated {
         parent_id: create.parent_id.map(CommentId::to_bytes).unwrap_or_default(),
         depth,
@@ -269,7 +269,7 @@ fn created(create: &Create, depth: u32) -> Kind {
             id: create.author.id.clone(),
             name: Some(plain(&create.author.name)),
         }),
-        create_time: Some(create.create_time.into()),
+        create_time: Some(create.create_time.unwrap_or(now).into()),
     })
 }
 

@@ -36,7 +36,7 @@ pub enum Error {
     #[error("the comment is deleted")]
     CommentDeleted,
     /// Somebody decided before.
-    #[error("{decider} has decided before: {}", decision.as_str_name())]
+    #[error("{decider} decided before: {}", decision.as_str_name())]
     AlreadyDecided {
         /// What they decided.
         decision: Decision,

@@ -48,7 +48,7 @@ pub async fn mount(host: &mut Host, config: &Config) -> Result<(), StartError> {
     watermarks.set_all(position);
     let pages = Arc::new(Pages::new());
     let (writer, folder) = Writer::new(view, watermarks.clone(), pages.clone());
-    host.spawn("query view", writer.run());
+    host.spawn_thread("query view", writer.run());
     for source in Source::ALL {
         chassis::consumer::spawn(host, "query", source, folder.clone());
     }

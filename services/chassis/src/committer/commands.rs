@@ -3,7 +3,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use bus_schema::{Event, RequestMark, Sequence, Time};
+use bus_schema::{Checkpoint, Event, RequestMark, Sequence, Time};
 
 use super::{
     Committed, Item, Outcome, Refusal, Reply,
@@ -50,8 +50,8 @@ impl<S: Store> Writer<S> {
     }
 
     async fn try_commands(&mut self, items: &[Item<S>]) -> Result<Vec<Outcome<S>>, CommitError> {
-        S::Backend::begin(&mut self.connection).await?;
-        let decided = self.decide_all(items).await;
+        let head = S::Backend::begin(&mut self.connection).await?;
+        let decided = self.decide_all(head, items).await;
         let (log, decided) = self.end(decided).await?;
         self.watermarks.set(S::Domain::SOURCE, log.head.sequence);
 
@@ -83,9 +83,9 @@ impl<S: Store> Writer<S> {
     /// and events.
     async fn decide_all(
         &mut self,
+        head: Checkpoint,
         items: &[Item<S>],
     ) -> Result<(Log, Vec<Decided<S>>), CommitError> {
-        let head = S::Backend::head(&mut self.connection).await?;
         let mut known = self.known_requests(items).await?;
         let commands: Vec<_> = items.iter().map(|item| &item.command).collect();
         let mut state = self.store.load(&mut self.connection, &commands).await?;

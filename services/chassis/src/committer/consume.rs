@@ -1,4 +1,4 @@
-use bus_schema::Time;
+use bus_schema::{Checkpoint, Time};
 
 use super::{
     log::Log,
@@ -36,8 +36,8 @@ impl<S: Store> Writer<S> {
 
     /// Tries to apply a batch; with `park`, parks its events for that reason instead.
     async fn try_batch(&mut self, batch: &Batch, park: Option<&str>) -> Result<(), CommitError> {
-        S::Backend::begin(&mut self.connection).await?;
-        let applied = self.apply_and_advance(batch, park).await;
+        let head = S::Backend::begin(&mut self.connection).await?;
+        let applied = self.apply_and_advance(head, batch, park).await;
         let (letters, log) = self.end(applied).await?;
 
         if let Some(log) = log {
@@ -60,12 +60,13 @@ impl<S: Store> Writer<S> {
 
     async fn apply_and_advance(
         &mut self,
+        head: Checkpoint,
         batch: &Batch,
         park: Option<&str>,
     ) -> Result<(Vec<DeadLetter>, Option<Log>), CommitError> {
         let (events, letters) = self.sort(batch, park);
         let caused = self.store.consume(&mut self.connection, batch.source, &events).await?;
-        let log = if caused.is_empty() { None } else { Some(self.journal(caused).await?) };
+        let log = if caused.is_empty() { None } else { Some(self.journal(head, caused).await?) };
         S::Backend::park(&mut self.connection, &letters).await?;
         let advanced =
             S::Backend::advance(&mut self.connection, batch.source, &batch.from, &batch.to).await?;
@@ -98,8 +99,7 @@ impl<S: Store> Writer<S> {
     }
 
     /// Journals what consumed events cause.
-    async fn journal(&mut self, caused: Vec<Caused>) -> Result<Log, CommitError> {
-        let head = S::Backend::head(&mut self.connection).await?;
+    async fn journal(&mut self, head: Checkpoint, caused: Vec<Caused>) -> Result<Log, CommitError> {
         let now = Time::now();
         let mut log = Log::new(S::Domain::SOURCE, head);
         for Caused { draft, traceparent } in caused {

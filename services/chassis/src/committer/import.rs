@@ -1,4 +1,4 @@
-use bus_schema::Event;
+use bus_schema::{Checkpoint, Event};
 
 use super::{
     log::Log,
@@ -14,15 +14,14 @@ impl<S: Store> Writer<S> {
     /// Folds rows that a stream holds beyond the journal into state and journal, in one
     /// transaction.
     pub(super) async fn import(&mut self, rows: Vec<Row>) -> Result<(), Error> {
-        S::Backend::begin(&mut self.connection).await?;
-        let imported = self.fold_rows(rows).await;
+        let head = S::Backend::begin(&mut self.connection).await?;
+        let imported = self.fold_rows(head, rows).await;
         let log = self.end(imported).await?;
         self.watermarks.set(S::Domain::SOURCE, log.head.sequence);
         Ok(())
     }
 
-    async fn fold_rows(&mut self, rows: Vec<Row>) -> Result<Log, CommitError> {
-        let head = S::Backend::head(&mut self.connection).await?;
+    async fn fold_rows(&mut self, head: Checkpoint, rows: Vec<Row>) -> Result<Log, CommitError> {
         let mut log = Log::new(S::Domain::SOURCE, head);
         for row in rows {
             let expected = log.head.extend(&row.event);

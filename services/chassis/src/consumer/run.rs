@@ -21,9 +21,9 @@ const BATCH_TIME: Duration = Duration::from_millis(10);
 /// From so many events on, a batch is one of a busy source.
 const BUSY: usize = 8;
 /// How long the next batch of a busy source is put off at most.
-const MAX_LINGER: Duration = Duration::from_millis(5);
+const MAX_LINGER: Duration = Duration::from_millis(20);
 /// How few events a batch is cut down to at the least.
-const MIN_BATCH: usize = 64;
+const MIN_BATCH: usize = 128;
 /// A session that lasted this long was a success: the next failure starts with a short
 /// pause again.
 const STEADY: Duration = Duration::from_secs(10);
@@ -124,14 +124,25 @@ impl<K: Sink> Consumer<K> {
         );
         let mut checkpoint = from;
         let mut size = MIN_BATCH;
+        let mut waiting = Vec::new();
         loop {
-            let mut deliveries = Vec::new();
-            if delivered.recv_many(&mut deliveries, size).await == 0 {
+            if waiting.is_empty() && delivered.recv_many(&mut waiting, size).await == 0 {
                 return Ok(());
             }
-            let last = &deliveries[deliveries.len() - 1];
+            while waiting.len() < size
+                && let Ok(next) = delivered.try_recv()
+            {
+                waiting.push(next);
+            }
+            let mut count = waiting.len();
+            if count >= BUSY {
+                // One statement takes a power of two of rows; what is left has company soon.
+                count = 1 << count.ilog2();
+            }
+            let rest = waiting.split_off(count);
+            let deliveries = std::mem::replace(&mut waiting, rest);
+            let last = &deliveries[count - 1];
             let to = Checkpoint { sequence: last.sequence, hash: last.hash };
-            let count = deliveries.len();
             let span = span(self.source, &deliveries);
             let batch = Batch { source: self.source, from: checkpoint, to, deliveries };
 
@@ -141,9 +152,9 @@ impl<K: Sink> Consumer<K> {
             checkpoint = to;
             let took = started.elapsed();
             size = next_size::<K>(size, count, took);
-            if count >= BUSY {
+            if count >= BUSY && count < size {
                 // Under load every transaction serves more events if it comes a little later.
-                sleep(took.min(MAX_LINGER)).await;
+                sleep((2 * took).min(MAX_LINGER)).await;
             }
         }
     }

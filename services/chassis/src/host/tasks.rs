@@ -1,7 +1,7 @@
-use std::{convert::Infallible, future::Future, panic::AssertUnwindSafe, time::Duration};
+use std::{convert::Infallible, future::Future, panic::AssertUnwindSafe, thread, time::Duration};
 
 use futures::FutureExt as _;
-use tokio::{task::JoinSet, time::timeout};
+use tokio::{runtime::Handle, sync::oneshot, task::JoinSet, time::timeout};
 
 use super::RunError;
 
@@ -32,6 +32,23 @@ impl Tasks {
                 Err(_) => Err("it panicked".into()),
             };
             (name, outcome)
+        });
+    }
+
+    pub(super) fn spawn_thread<F, E>(&mut self, name: &str, task: F)
+    where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<BoxError> + Send + 'static,
+    {
+        let (ended, outcome) = oneshot::channel();
+        let runtime = Handle::current();
+        let started = thread::Builder::new().name(name.to_owned()).spawn(move || {
+            ended.send(runtime.block_on(task).map_err(Into::into)).ok();
+        });
+        self.spawn(name, async move {
+            started.map_err(BoxError::from)?;
+            // A thread that panics drops its end.
+            outcome.await.map_err(|_| BoxError::from("it panicked"))?
         });
     }
 

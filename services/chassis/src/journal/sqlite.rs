@@ -24,9 +24,13 @@ static PARK: Statement = Statement::new(
 );
 
 impl Backend for Sqlite {
-    async fn begin(connection: &mut SqliteConnection) -> SqlResult<()> {
-        sqlx::query("BEGIN IMMEDIATE").execute(connection).await?;
-        Ok(())
+    async fn begin(connection: &mut SqliteConnection) -> SqlResult<Checkpoint> {
+        // Both in one round trip to SQLite's thread.
+        let row =
+            sqlx::query("BEGIN IMMEDIATE; SELECT sequence, hash FROM journal_head WHERE id = 1")
+                .fetch_one(connection)
+                .await?;
+        checkpoint(&row)
     }
 
     async fn commit(connection: &mut SqliteConnection) -> SqlResult<()> {
@@ -127,13 +131,15 @@ impl Backend for Sqlite {
         from: &Checkpoint,
         to: &Checkpoint,
     ) -> SqlResult<bool> {
-        sqlx::query(
-            "INSERT INTO checkpoint (source, sequence, hash) VALUES (?, 0, zeroblob(32)) \
-             ON CONFLICT (source) DO NOTHING",
-        )
-        .bind(source.as_str())
-        .execute(&mut *connection)
-        .await?;
+        if *from == Checkpoint::ZERO {
+            sqlx::query(
+                "INSERT INTO checkpoint (source, sequence, hash) VALUES (?, 0, zeroblob(32)) \
+                 ON CONFLICT (source) DO NOTHING",
+            )
+            .bind(source.as_str())
+            .execute(&mut *connection)
+            .await?;
+        }
         let moved = sqlx::query(
             "UPDATE checkpoint SET sequence = ?, hash = ? \
              WHERE source = ? AND sequence = ? AND hash = ?",

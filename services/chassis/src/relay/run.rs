@@ -203,6 +203,8 @@ impl<S: Store> Relay<S> {
         let lag = metrics::gauge!(
             "agora_relay_lag_events", "source" => S::Domain::SOURCE.as_str()
         );
+        // Kept: to take one from the pool costs as much as to read from it.
+        let mut connection = self.readers.acquire().await?;
         let mut publisher = Publisher::new(&self.remote, end.sequence);
         let mut sent = end.sequence;
         let mut poll = interval(POLL);
@@ -211,9 +213,7 @@ impl<S: Store> Relay<S> {
             let head = self.heads.borrow_and_update().get(S::Domain::SOURCE);
             lag.set(head.0.saturating_sub(publisher.stored.0) as f64);
             if head > sent {
-                let mut connection = self.readers.acquire().await?;
                 let rows = S::Backend::rows(&mut connection, sent.next(), CHUNK).await?;
-                drop(connection);
                 for row in &rows {
                     publisher.send(row).await?;
                     sent = row.sequence;

@@ -54,12 +54,13 @@ impl Service {
         else {
             return Err(fields.into_error().into());
         };
+        fields.finish()?;
         if message.attribution.is_some() {
             call.caller.require(Permission::Import, &site)?;
         }
 
-        self.watermarks.wait(&position, call.deadline).await?;
         let origin = call.origin(site, "comment_created", request, SMALL + body.len())?;
+        self.watermarks.wait(&position, origin.deadline).await?;
         let create = Create {
             comment_id: CommentId::new(),
             post_id,
@@ -106,6 +107,7 @@ impl Service {
         let (Some(target), Some(body)) = (target, body) else {
             return Err(fields.into_error().into());
         };
+        fields.finish()?;
         let size = SMALL + body.len();
         let Committed { reply, position } =
             self.change(call, target, "comment_updated", Change::Update { body }, size).await?;
@@ -123,8 +125,9 @@ impl Service {
         let request_id = take(&mut message.request_id);
         let request = mark(&mut fields, &self.keys, &request_id, "DeleteComment", &message);
         let (site, id) = (&message.site, &message.comment_id);
-        let target = target(&mut fields, site, id, message.revision, request, &position)
-            .ok_or_else(|| fields.into_error())?;
+        let target = target(&mut fields, site, id, message.revision, request, &position);
+        let Some(target) = target else { return Err(fields.into_error().into()) };
+        fields.finish()?;
         let Committed { reply, position } =
             self.change(call, target, "comment_deleted", Change::Delete, SMALL).await?;
         let comment = Some(encode::reply(reply));
@@ -140,9 +143,9 @@ impl Service {
         size: usize,
     ) -> Result<Committed<Reply>, Error> {
         let Target { site, comment_id, revision, request, position } = target;
-        self.watermarks.wait(&position, call.deadline).await?;
         let administers = call.caller.may(Permission::Administer, &site);
         let origin = call.origin(site, method, request, size)?;
+        self.watermarks.wait(&position, origin.deadline).await?;
         let actor = Actor { id: origin.actor.clone(), administers };
         let command = Command::Change { comment_id, actor, revision, change };
         self.committer.submit(origin, command).await
@@ -169,20 +172,21 @@ fn target(
     })
 }
 
-/// Who wrote a new comment and when: the caller now, or whom an import names.
+/// Who wrote a new comment, and when if it was not now: the caller, or whom an import
+/// names.
 fn written(
     fields: &mut Fields,
     call: &Call,
     attribution: Option<&Attribution>,
-) -> Option<(Author, Time)> {
+) -> Option<(Author, Option<Time>)> {
     let Some(attribution) = attribution else {
         let (id, name) = call.caller.principal().map_or_else(Default::default, |principal| {
             (principal.id.clone(), principal.name.clone())
         });
-        return Some((Author { id, name }, Time::now()));
+        return Some((Author { id, name }, None));
     };
     let id = fields.text("attribution.author_id", &attribution.author_id, AUTHOR_ID);
     let name = fields.text("attribution.author_name", &attribution.author_name, AUTHOR_NAME);
     let time = fields.past_time("attribution.create_time", attribution.create_time.as_ref());
-    Some((Author { id: id?, name: name? }, time?))
+    Some((Author { id: id?, name: name? }, Some(time?)))
 }

@@ -32,7 +32,7 @@ pub fn create(site: &Site, author: &str, post_id: PostId, parent_id: Option<Comm
         parent_id,
         body: "a body".into(),
         author: Author { id: author.into(), name: author.to_uppercase() },
-        create_time: Time::from_micros(-7),
+        create_time: Some(Time::from_micros(-7)),
         asked: None,
     };
     Sent { site: site.clone(), actor: author.into(), command: Command::Create(create) }

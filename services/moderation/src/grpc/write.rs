@@ -62,10 +62,10 @@ impl Service {
         };
         fields.finish()?;
 
-        self.watermarks.wait(&position, call.deadline).await?;
         let version = message.policy.as_ref().map_or(0, |policy| policy.version);
         let size = SMALL + message.encoded_len();
         let origin = call.origin(site.clone(), "policy_set", request, size)?;
+        self.watermarks.wait(&position, origin.deadline).await?;
         let command = Command::SetPolicy { site: site.clone(), version, policy };
         let Committed { reply, position } = self.committer.submit(origin, command).await?;
         let Reply::Policy(set) = reply else { return Err(unexpected()) };
@@ -99,7 +99,8 @@ impl Service {
                 position: position?,
             })
         })();
-        let wanted = wanted.ok_or_else(|| fields.into_error())?;
+        let Some(wanted) = wanted else { return Err(fields.into_error().into()) };
+        fields.finish()?;
         let (case, position) = self.decide(call, wanted).await?;
         let moderation_case = Some(case);
         Ok(ApproveRevisionResponse { moderation_case, position: position.to_string() })
@@ -133,7 +134,8 @@ impl Service {
                 position: position?,
             })
         })();
-        let wanted = wanted.ok_or_else(|| fields.into_error())?;
+        let Some(wanted) = wanted else { return Err(fields.into_error().into()) };
+        fields.finish()?;
         let (case, position) = self.decide(call, wanted).await?;
         let moderation_case = Some(case);
         Ok(RejectRevisionResponse { moderation_case, position: position.to_string() })
@@ -141,9 +143,9 @@ impl Service {
 
     async fn decide(&self, call: Call, wanted: Wanted) -> Result<(Case, Position), Error> {
         let Wanted { site, comment_id, revision_id, decision, reason, replaces, .. } = wanted;
-        self.watermarks.wait(&wanted.position, call.deadline).await?;
         let size = SMALL + reason.len();
         let origin = call.origin(site.clone(), "revision_decided", wanted.request, size)?;
+        self.watermarks.wait(&wanted.position, origin.deadline).await?;
         let command = Command::Decide { comment_id, revision_id, decision, reason, replaces };
         let Committed { reply, position } = self.committer.submit(origin, command).await?;
         let Reply::Decision { record, .. } = reply else { return Err(unexpected()) };

@@ -119,20 +119,20 @@ impl View {
     /// # Errors
     /// [`Error`]; then nothing was applied.
     pub async fn apply(&mut self, batches: &[Batch]) -> Result<BTreeSet<PostId>, Error> {
-        let mut letters = Vec::new();
-        Sqlite::begin(&mut self.connection).await?;
-        let applied = self.fold(batches, &mut letters).await;
-        match applied {
-            Ok(posts) => {
-                self.park(&letters).await?;
-                Sqlite::commit(&mut self.connection).await?;
-                Ok(posts)
-            }
-            Err(error) => {
-                Sqlite::rollback(&mut self.connection).await.ok();
-                Err(error)
-            }
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut self.connection).await?;
+        let applied = self.fold_and_commit(batches).await;
+        if applied.is_err() {
+            Sqlite::rollback(&mut self.connection).await.ok();
         }
+        applied
+    }
+
+    async fn fold_and_commit(&mut self, batches: &[Batch]) -> Result<BTreeSet<PostId>, Error> {
+        let mut letters = Vec::new();
+        let posts = self.fold(batches, &mut letters).await?;
+        self.park(&letters).await?;
+        Sqlite::commit(&mut self.connection).await?;
+        Ok(posts)
     }
 
     async fn fold(
@@ -235,7 +235,12 @@ fn letters_path(path: &Path) -> PathBuf {
 
 async fn readers(path: &Path, count: u32) -> Result<SqlitePool, OpenError> {
     let options = database::options(path).create_if_missing(false).read_only(true);
-    let pool = SqlitePoolOptions::new().max_connections(count).connect_with(options).await;
+    let pool = SqlitePoolOptions::new()
+        .max_connections(count)
+        // A file does not go away as a server may.
+        .test_before_acquire(false)
+        .connect_with(options)
+        .await;
     pool.map_err(|source| OpenError::Sql { path: path.to_owned(), source })
 }
 
