@@ -165,3 +165,47 @@ impl Folder {
         self.requests.send(request).await.map_err(|_| Error::ShuttingDown)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bus_schema::{DecodeError, Hash, Sequence};
+    use chassis::consumer::Delivery;
+    use uuid::Uuid;
+
+    use super::*;
+
+    /// A batch of as many events, on the comments from the given one on.
+    fn request(source: Source, first: u128, count: usize) -> Request {
+        let delivery = |comment| Delivery {
+            sequence: Sequence(1),
+            hash: Hash([0; 32]),
+            bytes: Default::default(),
+            event: Err(DecodeError::UnknownType { aggregate: Some(Uuid::from_u128(comment)) }),
+        };
+        let deliveries = (first..).take(count).map(delivery).collect();
+        let (from, to) = (Checkpoint::ZERO, Checkpoint::ZERO);
+        Request::Apply(Batch { source, from, to, deliveries }, oneshot::channel().0)
+    }
+
+    #[test]
+    fn comments_wait_only_while_all_decisions_are_on_earlier_ones() {
+        let cases = [
+            // First comment, how many; first decision, how many; whether comments wait.
+            (LARGE as u128, LARGE, 0, LARGE, true),
+            (LARGE as u128, LARGE, 1, LARGE, false),
+            (0, LARGE, 0, LARGE, false),
+            (LARGE as u128, LARGE - 1, 0, LARGE, false),
+            (LARGE as u128, LARGE, 0, LARGE - 1, false),
+        ];
+        for (comment, comments, decision, decisions, wait) in cases {
+            let mut waiting = vec![
+                request(Source::Comment, comment, comments),
+                request(Source::Moderation, decision, decisions),
+            ];
+            let ahead = comments_ahead(&mut waiting);
+            assert_eq!((ahead.len(), waiting.len()), if wait { (1, 1) } else { (0, 2) });
+            let is_of_comments = |request: &Request| matches!(request, Request::Apply(batch, _) if batch.source == Source::Comment);
+            assert!(ahead.iter().all(is_of_comments));
+        }
+    }
+}
