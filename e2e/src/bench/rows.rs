@@ -11,9 +11,12 @@ use std::{
 };
 
 use agora_proto::{
-    admin::v1::{GetViewDigestRequest, view_service_client::ViewServiceClient},
+    admin::v1::{
+        GetJournalHeadRequest, GetViewDigestRequest, view_service_client::ViewServiceClient,
+    },
     comment::v1::CreateCommentRequest,
-    moderation::v1::{Mode, Policy, SetPolicyRequest},
+    event::v1::Source,
+    moderation::v1::{GetPolicyRequest, Mode, Policy, SetPolicyRequest},
     post::v1::CreatePostRequest,
     query::v1::{GetThreadRequest, ListFeedRequest, ThreadOrder, get_thread_request::Post},
 };
@@ -371,31 +374,29 @@ impl Bench {
         self.reach(&position).await
     }
 
-    /// The heads of all journals, as a position.
+    /// The heads of all journals, as a position, once moderation has decided on all that
+    /// the others have written.
     async fn head(&self) -> Result<String> {
-        use agora_proto::{admin::v1::GetJournalHeadRequest, event::v1::Source};
+        let written = [self.head_of(Source::Post).await?, self.head_of(Source::Comment).await?];
+        let written = written.join(",");
+        let moderation = self.up.client("bench", Role::Admin)?.moderation;
+        let request =
+            GetPolicyRequest { site: SITE.into(), position: written.clone(), ..Default::default() };
+        wait_until("moderation to catch up", || {
+            let (mut moderation, request) = (moderation.clone(), request.clone());
+            async move { moderation.get_policy(request).await.is_ok() }
+        })
+        .await?;
+        Ok(format!("{written},{}", self.head_of(Source::Moderation).await?))
+    }
 
+    /// The head of one journal, as a position.
+    async fn head_of(&self, source: Source) -> Result<String> {
         let mut journal = self.up.client("bench", Role::Operator)?.journals.post;
-        let mut before = String::new();
-        // Moderation goes on deciding what the comment service has written.
-        loop {
-            let mut parts = Vec::new();
-            for (name, source) in [
-                ("post", Source::Post),
-                ("comment", Source::Comment),
-                ("moderation", Source::Moderation),
-            ] {
-                let request = GetJournalHeadRequest { source: source.into() };
-                let head = journal.get_journal_head(request).await?.into_inner();
-                parts.push(format!("{name}:{}", head.sequence));
-            }
-            let now = parts.join(",");
-            if now == before {
-                return Ok(now);
-            }
-            before = now;
-            sleep(Duration::from_millis(300)).await;
-        }
+        let request = GetJournalHeadRequest { source: source.into() };
+        let head = journal.get_journal_head(request).await?.into_inner();
+        let name = source.as_str_name().trim_start_matches("SOURCE_").to_ascii_lowercase();
+        Ok(format!("{name}:{}", head.sequence))
     }
 
     /// Waits until the view is at a position.

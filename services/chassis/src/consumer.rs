@@ -18,8 +18,8 @@ use crate::Error;
 
 pub use run::{Consumer, spawn};
 
-/// How many events a batch has at most.
-pub const MAX_BATCH: usize = 1_000;
+/// How many events a batch has at most: a power of two, as batches under load are.
+pub const MAX_BATCH: usize = 1_024;
 /// How many verified events wait for the batch that will take them.
 pub const MAX_READ_AHEAD: usize = 16_384;
 

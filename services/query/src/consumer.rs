@@ -17,7 +17,7 @@ use crate::{pages::Pages, store::View};
 
 /// How many events of a source one transaction takes at most: a view that is far behind
 /// has nobody waiting for its disk.
-const MAX_BATCH: usize = 20_000;
+const MAX_BATCH: usize = 16_384;
 /// A batch of so many events is one of a source that is far behind.
 const LARGE: usize = 1_000;
 /// How long a large batch waits for those of other sources.

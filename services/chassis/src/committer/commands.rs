@@ -50,7 +50,7 @@ impl<S: Store> Writer<S> {
     }
 
     async fn try_commands(&mut self, items: &[Item<S>]) -> Result<Vec<Outcome<S>>, CommitError> {
-        let head = S::Backend::begin(&mut self.connection).await?;
+        let head = self.begin().await?;
         let decided = self.decide_all(head, items).await;
         let (log, decided) = self.end(decided).await?;
         self.watermarks.set(S::Domain::SOURCE, log.head.sequence);

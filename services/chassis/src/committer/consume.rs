@@ -36,7 +36,7 @@ impl<S: Store> Writer<S> {
 
     /// Tries to apply a batch; with `park`, parks its events for that reason instead.
     async fn try_batch(&mut self, batch: &Batch, park: Option<&str>) -> Result<(), CommitError> {
-        let head = S::Backend::begin(&mut self.connection).await?;
+        let head = self.begin().await?;
         let applied = self.apply_and_advance(head, batch, park).await;
         let (letters, log) = self.end(applied).await?;
 

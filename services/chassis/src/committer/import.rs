@@ -14,7 +14,7 @@ impl<S: Store> Writer<S> {
     /// Folds rows that a stream holds beyond the journal into state and journal, in one
     /// transaction.
     pub(super) async fn import(&mut self, rows: Vec<Row>) -> Result<(), Error> {
-        let head = S::Backend::begin(&mut self.connection).await?;
+        let head = self.begin().await?;
         let imported = self.fold_rows(head, rows).await;
         let log = self.end(imported).await?;
         self.watermarks.set(S::Domain::SOURCE, log.head.sequence);

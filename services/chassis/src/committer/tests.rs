@@ -7,7 +7,7 @@ use bus_schema::{
     Checkpoint, Event, EventId, Kind, PostId, RequestId, RequestMark, Sequence, Source, Time, plain,
 };
 use sqlx::{
-    Row as _, SqlSafeStr as _, Sqlite, SqliteConnection,
+    ConnectOptions as _, Row as _, SqlSafeStr as _, Sqlite, SqliteConnection,
     migrate::{Migration, MigrationType, Migrator},
 };
 use tempfile::TempDir;
@@ -20,7 +20,7 @@ use crate::{
     config,
     consumer::{Batch, Delivery, Sink as _},
     content,
-    database::Database,
+    database::{self, Database},
     journal::Backend,
     owner::{ApplyError, Caused, ConsumeError, Domain, Draft, Store},
 };
@@ -149,7 +149,7 @@ impl Store for Table {
 
 struct Fixture {
     committer: Committer<Table>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 async fn fixture(gate: Gate) -> Fixture {
@@ -160,7 +160,7 @@ async fn fixture(gate: Gate) -> Fixture {
     let (writer, committer) = Writer::open(Table, writer, readers, None).await.unwrap();
     tokio::spawn(writer.run());
     committer.set_gate(gate);
-    Fixture { committer, _folder: folder }
+    Fixture { committer, folder }
 }
 
 fn origin(request: Option<RequestMark>) -> Origin {
@@ -265,6 +265,20 @@ async fn writes_wait_until_the_journal_is_compared() {
     let refused = fixture.committer.submit(origin(None), (PostId::new(), "no".into())).await;
     assert!(matches!(refused, Err(Error::Halted(_))), "{refused:?}");
     assert_eq!(titles(&fixture.committer).await, ["waits"]);
+}
+
+#[tokio::test]
+async fn writes_go_on_after_a_journal_that_could_not_be_read() {
+    let fixture = fixture(Gate::Open).await;
+    let path = fixture.folder.path().join("test.db");
+    let mut other = database::options(&path).connect().await.unwrap();
+    sqlx::query("ALTER TABLE journal_head RENAME TO away").execute(&mut other).await.unwrap();
+    let refused = fixture.committer.submit(origin(None), (PostId::new(), "lost".into())).await;
+    assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
+
+    sqlx::query("ALTER TABLE away RENAME TO journal_head").execute(&mut other).await.unwrap();
+    fixture.committer.submit(origin(None), (PostId::new(), "kept".into())).await.unwrap();
+    assert_eq!(titles(&fixture.committer).await, ["kept"]);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::{
     sync::Arc,
 };
 
-use bus_schema::{Sequence, Source};
+use bus_schema::{Checkpoint, Sequence, Source};
 use sqlx::Pool;
 use tokio::{
     sync::{Semaphore, mpsc, watch},
@@ -163,6 +163,16 @@ impl<S: Store> Writer<S> {
         if !items.is_empty() {
             self.commit_commands(items).await;
         }
+    }
+
+    /// Begins a transaction and says where the journal ends. A transaction that was begun
+    /// but whose journal cannot be read must not stay open.
+    pub(super) async fn begin(&mut self) -> Result<Checkpoint, CommitError> {
+        let begun = S::Backend::begin(&mut self.connection).await;
+        if begun.is_err() {
+            self.rollback().await;
+        }
+        Ok(begun?)
     }
 
     /// Commits if `work` succeeded, rolls back if it failed.

@@ -135,6 +135,7 @@ impl<K: Sink> Consumer<K> {
                 waiting.push(next);
             }
             let mut count = waiting.len();
+            let full = count == size;
             if count >= BUSY {
                 // One statement takes a power of two of rows; what is left has company soon.
                 count = 1 << count.ilog2();
@@ -152,7 +153,7 @@ impl<K: Sink> Consumer<K> {
             checkpoint = to;
             let took = started.elapsed();
             size = next_size::<K>(size, count, took);
-            if count >= BUSY && count < size {
+            if count >= BUSY && !full {
                 // Under load every transaction serves more events if it comes a little later.
                 sleep((2 * took).min(MAX_LINGER)).await;
             }
