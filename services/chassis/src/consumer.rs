@@ -62,16 +62,22 @@ pub struct Batch {
 
 impl Batch {
     /// Two halves, or the batch itself if it holds a single event.
-    pub(crate) fn split(mut self) -> Result<(Self, Self), Self> {
-        if self.deliveries.len() < 2 {
-            return Err(self);
-        }
-        let rest = self.deliveries.split_off(self.deliveries.len() / 2);
-        let last = &self.deliveries[self.deliveries.len() - 1];
+    pub(crate) fn split(self) -> Result<(Self, Self), Self> {
+        let half = self.deliveries.len() / 2;
+        if half == 0 { Err(self) } else { Ok(self.split_at(half)) }
+    }
+
+    /// Its first `count` events, at least one and not all, and the rest.
+    ///
+    /// # Panics
+    /// If `count` is 0 or greater than the number of events.
+    pub fn split_at(mut self, count: usize) -> (Self, Self) {
+        let rest = self.deliveries.split_off(count);
+        let last = &self.deliveries[count - 1];
         let middle = Checkpoint { sequence: last.sequence, hash: last.hash };
         let second = Self { source: self.source, from: middle, to: self.to, deliveries: rest };
         self.to = middle;
-        Ok((self, second))
+        (self, second)
     }
 }
 

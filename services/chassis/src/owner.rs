@@ -95,7 +95,7 @@ pub trait Store: Send + Sync + 'static {
     ) -> impl Future<Output = Result<State<Self>, sqlx::Error>> + Send;
 
     /// Loads the aggregates that the service's own events touch: to import a stream's
-    /// tail, to write what consumed events caused, and to answer a retry.
+    /// tail, and to answer a retry.
     fn load_for(
         &self,
         connection: &mut Connection<Self>,
@@ -110,14 +110,23 @@ pub trait Store: Send + Sync + 'static {
         events: &[Event],
     ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 
-    /// Applies another source's events, in their order, and returns the events that
-    /// they cause, in the order in which they are to be journalled.
+    /// Applies another source's events, in their order, and returns what they cause.
+    /// What is said to be new in its state, [`Self::write`] writes.
     fn consume(
         &self,
         connection: &mut Connection<Self>,
         source: Source,
         events: &[Event],
-    ) -> impl Future<Output = Result<Vec<Caused>, ConsumeError>> + Send;
+    ) -> impl Future<Output = Result<Consumed<State<Self>>, ConsumeError>> + Send;
+}
+
+/// What consumed events leave to be journalled and written.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Consumed<T> {
+    /// The events that they cause, in the order in which they are to be journalled.
+    pub caused: Vec<Caused>,
+    /// The aggregates that these happen to, as they were before.
+    pub state: T,
 }
 
 /// An event that another source's event causes.

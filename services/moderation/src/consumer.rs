@@ -2,7 +2,7 @@
 //! has every revision judged once, by the policy in force.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
@@ -14,7 +14,7 @@ use chassis::{
 };
 
 use crate::{
-    domain::judged,
+    domain::{self, Comment, Decided, New, Settled, judged},
     rules::{Compiled, Facts, TextHash, text_hash},
 };
 
@@ -90,6 +90,45 @@ impl<'e> Said<'e> {
     }
 }
 
+impl Said<'_> {
+    /// The comments that were created, with all that the batch says of them and with the
+    /// decisions that their revisions have already.
+    pub(crate) fn comments(
+        &self,
+        decided: &HashMap<RevisionId, Decided>,
+    ) -> HashMap<CommentId, Comment> {
+        let new = |created: &Created<'_>| Comment {
+            id: created.id,
+            site: created.site.clone(),
+            post_id: created.post_id,
+            author_id: created.author_id.to_owned(),
+            deleted: false,
+            revisions: BTreeMap::new(),
+            settled: Settled::default(),
+            new: Some(New {
+                parent_id: created.parent_id,
+                author_name: created.author_name.to_owned(),
+                create_time: created.create_time,
+            }),
+        };
+        let mut comments: HashMap<CommentId, Comment> =
+            self.created.iter().map(|created| (created.id, new(created))).collect();
+        for revision in &self.revisions {
+            if let Some(comment) = comments.get_mut(&revision.comment_id) {
+                let id = revision.id();
+                let kept = domain::Revision { id, decided: decided.get(&id).cloned() };
+                comment.revisions.insert(revision.number, kept);
+            }
+        }
+        for id in &self.deleted {
+            if let Some(comment) = comments.get_mut(id) {
+                comment.deleted = true;
+            }
+        }
+        comments
+    }
+}
+
 fn new_comment<'e>(
     id: CommentId,
     event: &'e Event,
@@ -123,29 +162,32 @@ pub(crate) struct InForce {
 pub(crate) struct Known {
     /// The policy of each site of the batch.
     pub(crate) policies: HashMap<Site, InForce>,
-    /// Who wrote each comment of the batch.
-    pub(crate) authors: HashMap<CommentId, String>,
     /// How many comments of an author were approved, where a policy asks.
     pub(crate) approved: HashMap<(Site, String), u64>,
     /// When a site saw a text, where a policy asks; the oldest first.
     pub(crate) sightings: HashMap<(Site, TextHash), Vec<Time>>,
-    /// Revisions that have a decision already: their journal was imported.
-    pub(crate) decided: HashSet<RevisionId>,
 }
 
 impl Known {
-    /// Judges every revision that has no decision yet.
-    pub(crate) fn judge(&mut self, said: &Said<'_>) -> Result<Vec<Caused>, ApplyError> {
+    /// Judges every revision of these comments that has no decision yet. It has one if
+    /// the journal was imported.
+    pub(crate) fn judge(
+        &mut self,
+        said: &Said<'_>,
+        comments: &HashMap<CommentId, Comment>,
+    ) -> Result<Vec<Caused>, ApplyError> {
         let mut caused = Vec::with_capacity(said.revisions.len());
         for revision in &said.revisions {
             let site = &revision.event.site;
             let InForce { version, compiled } =
                 self.policies.get(site).cloned().ok_or("a site without its policy")?;
-            let author =
-                self.authors.get(&revision.comment_id).ok_or("a revision of an unknown comment")?;
+            let comment =
+                comments.get(&revision.comment_id).ok_or("a revision of an unknown comment")?;
+            let author = &comment.author_id;
             let seen = self.sightings.get_mut(&(site.clone(), hash_for(&compiled, revision.body)));
             let text_seen = seen.map_or(0, |times| see(times, &compiled, revision.event.time));
-            if self.decided.contains(&revision.id()) {
+            let kept = comment.revisions.get(&revision.number);
+            if kept.is_some_and(|kept| kept.decided.is_some()) {
                 continue;
             }
             let key = (site.clone(), author.clone());

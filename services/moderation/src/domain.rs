@@ -44,6 +44,19 @@ pub struct Comment {
     pub revisions: BTreeMap<u32, Revision>,
     /// What follows from the decisions, as it is kept.
     pub settled: Settled,
+    /// What else its row is to hold, if it is not kept yet.
+    pub new: Option<New>,
+}
+
+/// What deciding does not need of a new comment, but moderators do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct New {
+    /// What it replies to.
+    pub parent_id: Option<CommentId>,
+    /// Its author's name.
+    pub author_name: String,
+    /// When it was written.
+    pub create_time: Time,
 }
 
 /// A revision of a comment.

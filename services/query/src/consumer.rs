@@ -1,12 +1,14 @@
 //! What the query service does with events: one task folds what the three consumers
 //! hand over, all that waits at the same time in one transaction.
 
-use std::{sync::Arc, time::Duration};
+mod pair;
 
-use bus_schema::{Checkpoint, Source};
+use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
+
+use bus_schema::{Checkpoint, RevisionId, Source};
 use chassis::{
     Error, Watermarks,
-    consumer::{Batch, Sink},
+    consumer::{Batch, Delivery, Sink},
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -18,10 +20,8 @@ use crate::{pages::Pages, store::View};
 /// How many events of a source one transaction takes at most: a view that is far behind
 /// has nobody waiting for its disk.
 const MAX_BATCH: usize = 16_384;
-/// A batch of so many events is one of a source that is far behind.
-const LARGE: usize = 1_000;
-/// How long a large batch waits for those of other sources.
-const LINGER: Duration = Duration::from_millis(100);
+/// How long a comment waits for the decision on it, or a decision for its comment.
+const MAX_HELD: Duration = Duration::from_millis(100);
 /// Requests that wait; their senders wait for them anyway.
 const MAX_WAITING: usize = 8;
 
@@ -36,28 +36,42 @@ enum Request {
     Apply(Batch, oneshot::Sender<Result<(), Error>>),
 }
 
+/// A batch that waits to be folded, or what is left of it.
+struct Held {
+    batch: Batch,
+    answer: oneshot::Sender<Result<(), Error>>,
+    /// It is folded then, whatever else has come.
+    until: Instant,
+}
+
 /// The task that writes the view.
 pub(crate) struct Writer {
     view: View,
     requests: mpsc::Receiver<Request>,
     watermarks: Watermarks,
     pages: Arc<Pages>,
+    /// At most one batch of each source, as its consumer waits for the answer. Ordered:
+    /// comments come before the decisions on them.
+    held: BTreeMap<Source, Held>,
+    /// The newest revision that was folded.
+    folded: Option<RevisionId>,
 }
 
 impl Writer {
     pub(crate) fn new(view: View, watermarks: Watermarks, pages: Arc<Pages>) -> (Self, Folder) {
         let (sender, requests) = mpsc::channel(MAX_WAITING);
-        (Self { view, requests, watermarks, pages }, Folder { requests: sender })
+        let held = BTreeMap::new();
+        (
+            Self { view, requests, watermarks, pages, held, folded: None },
+            Folder { requests: sender },
+        )
     }
 
     /// Writes until every [`Folder`] is dropped.
-    pub(crate) async fn run(mut self) -> Result<(), std::convert::Infallible> {
-        let mut waiting = Vec::new();
-        while !waiting.is_empty() || self.requests.recv_many(&mut waiting, MAX_WAITING).await > 0 {
-            self.await_others(&mut waiting).await;
-            let ahead = comments_ahead(&mut waiting);
-            let (mut batches, mut answers) = (Vec::new(), Vec::new());
-            for request in std::mem::replace(&mut waiting, ahead) {
+    pub(crate) async fn run(mut self) -> Result<(), Infallible> {
+        let mut requests = Vec::new();
+        while self.receive(&mut requests).await {
+            for request in requests.drain(..) {
                 match request {
                     Request::Checkpoint(source, answer) => {
                         let checkpoint = self.view.checkpoint(source).await;
@@ -65,45 +79,74 @@ impl Writer {
                         answer.send(checkpoint.map_err(Error::from)).ok();
                     }
                     Request::Apply(batch, answer) => {
-                        batches.push(batch);
-                        answers.push(answer);
+                        let until = Instant::now() + MAX_HELD;
+                        self.held.insert(batch.source, Held { batch, answer, until });
                     }
                 }
             }
-            if batches.is_empty() {
-                continue;
-            }
-            // Comments before the decisions on them, where both are here.
-            batches.sort_by_key(|batch| batch.source);
-            let applied = self.apply(&batches).await;
-            for answer in answers {
-                let outcome = match &applied {
-                    Ok(()) => Ok(()),
-                    Err(error) => Err(Error::internal(chassis::error::chain(error))),
-                };
-                answer.send(outcome).ok();
-            }
+            self.fold().await;
         }
         Ok(())
     }
 
-    /// Far behind, waits a little for comments, or the decisions on them: folded together
-    /// they are written once.
-    async fn await_others(&mut self, waiting: &mut Vec<Request>) {
-        let is_of = |request: &Request, of, least| {
-            matches!(request, Request::Apply(batch, _)
-                if batch.source == of && batch.deliveries.len() >= least)
-        };
-        let pair = [Source::Comment, Source::Moderation];
-        if !pair.iter().any(|of| waiting.iter().any(|request| is_of(request, *of, LARGE))) {
+    /// Takes what is asked for, and waits for it no longer than what is held may wait;
+    /// says whether anything can still come.
+    async fn receive(&mut self, requests: &mut Vec<Request>) -> bool {
+        let until = self.held.values().map(|held| held.until).min();
+        let received = self.requests.recv_many(requests, MAX_WAITING);
+        match until {
+            Some(until) => !matches!(timeout_at(until, received).await, Ok(0)),
+            None => received.await > 0,
+        }
+    }
+
+    /// Folds what is ready of the batches that are held, and answers those that are
+    /// folded wholly.
+    async fn fold(&mut self) {
+        let (mut batches, mut answers) = (Vec::new(), Vec::new());
+        for (source, count) in self.ready() {
+            let Some(Held { batch, answer, until }) = self.held.remove(&source) else { continue };
+            if count == batch.deliveries.len() {
+                batches.push(batch);
+                answers.push(answer);
+            } else {
+                let (batch, rest) = batch.split_at(count);
+                batches.push(batch);
+                self.held.insert(source, Held { batch: rest, answer, until });
+            }
+        }
+        if batches.is_empty() {
             return;
         }
-        let until = Instant::now() + LINGER;
-        while !pair.iter().all(|of| waiting.iter().any(|request| is_of(request, *of, 1)))
-            && let Ok(Some(request)) = timeout_at(until, self.requests.recv()).await
-        {
-            waiting.push(request);
+        let applied = self.apply(&batches).await;
+        let error = applied.err().map(|error| chassis::error::chain(&error));
+        if error.is_some() {
+            // What follows cannot be folded either: their consumers begin anew.
+            let rest = batches.iter().filter_map(|batch| self.held.remove(&batch.source));
+            answers.extend(rest.map(|held| held.answer));
         }
+        for answer in answers {
+            answer.send(error.clone().map_or(Ok(()), |error| Err(Error::internal(error)))).ok();
+        }
+    }
+
+    /// How many events of each batch are to be folded now, of those with any.
+    fn ready(&self) -> Vec<(Source, usize)> {
+        let now = Instant::now();
+        let is_late = |source| self.held.get(&source).is_some_and(|held| held.until <= now);
+        let deliveries = |source| -> &[Delivery] {
+            self.held.get(&source).map_or(&[], |held| &held.batch.deliveries)
+        };
+        let comments = deliveries(Source::Comment);
+        let decisions = deliveries(Source::Moderation);
+        let late = is_late(Source::Comment);
+        let (made, mut decided) = pair::ready(comments, decisions, self.folded, late);
+        if is_late(Source::Moderation) {
+            decided = decisions.len();
+        }
+        let posts = deliveries(Source::Post).len();
+        let ready = [(Source::Post, posts), (Source::Comment, made), (Source::Moderation, decided)];
+        ready.into_iter().filter(|(_, count)| *count > 0).collect()
     }
 
     async fn apply(&mut self, batches: &[Batch]) -> Result<(), crate::store::Error> {
@@ -112,35 +155,11 @@ impl Writer {
         self.pages.forget(&posts);
         for batch in batches {
             self.watermarks.set(batch.source, batch.to.sequence);
+            if batch.source == Source::Comment {
+                self.folded = self.folded.max(pair::newest(&batch.deliveries));
+            }
         }
         Ok(())
-    }
-}
-
-/// Takes out a large batch of comments if the decisions that wait beside it are all on
-/// comments before it: once these are folded, the decisions on the batch's own comments
-/// come to be folded with it, which is several times cheaper than one after the other.
-fn comments_ahead(waiting: &mut Vec<Request>) -> Vec<Request> {
-    let large = |source| {
-        waiting.iter().position(|request| {
-            matches!(request, Request::Apply(batch, _)
-                if batch.source == source && batch.deliveries.len() >= LARGE)
-        })
-    };
-    let (Some(comments), Some(decisions)) = (large(Source::Comment), large(Source::Moderation))
-    else {
-        return Vec::new();
-    };
-    let comment_of = |index: usize, last: bool| {
-        let Request::Apply(batch, _) = &waiting[index] else { return None };
-        let delivery = if last { batch.deliveries.last() } else { batch.deliveries.first() };
-        delivery?.aggregate()
-    };
-    // Comments' ids are UUIDs of version 7: they say what came first.
-    if comment_of(decisions, true) < comment_of(comments, false) {
-        vec![waiting.remove(comments)]
-    } else {
-        Vec::new()
     }
 }
 
@@ -163,49 +182,5 @@ impl Sink for Folder {
 impl Folder {
     async fn send(&self, request: Request) -> Result<(), Error> {
         self.requests.send(request).await.map_err(|_| Error::ShuttingDown)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use bus_schema::{DecodeError, Hash, Sequence};
-    use chassis::consumer::Delivery;
-    use uuid::Uuid;
-
-    use super::*;
-
-    /// A batch of as many events, on the comments from the given one on.
-    fn request(source: Source, first: u128, count: usize) -> Request {
-        let delivery = |comment| Delivery {
-            sequence: Sequence(1),
-            hash: Hash([0; 32]),
-            bytes: Default::default(),
-            event: Err(DecodeError::UnknownType { aggregate: Some(Uuid::from_u128(comment)) }),
-        };
-        let deliveries = (first..).take(count).map(delivery).collect();
-        let (from, to) = (Checkpoint::ZERO, Checkpoint::ZERO);
-        Request::Apply(Batch { source, from, to, deliveries }, oneshot::channel().0)
-    }
-
-    #[test]
-    fn comments_wait_only_while_all_decisions_are_on_earlier_ones() {
-        let cases = [
-            // First comment, how many; first decision, how many; whether comments wait.
-            (LARGE as u128, LARGE, 0, LARGE, true),
-            (LARGE as u128, LARGE, 1, LARGE, false),
-            (0, LARGE, 0, LARGE, false),
-            (LARGE as u128, LARGE - 1, 0, LARGE, false),
-            (LARGE as u128, LARGE, 0, LARGE - 1, false),
-        ];
-        for (comment, comments, decision, decisions, wait) in cases {
-            let mut waiting = vec![
-                request(Source::Comment, comment, comments),
-                request(Source::Moderation, decision, decisions),
-            ];
-            let ahead = comments_ahead(&mut waiting);
-            assert_eq!((ahead.len(), waiting.len()), if wait { (1, 1) } else { (0, 2) });
-            let is_of_comments = |request: &Request| matches!(request, Request::Apply(batch, _) if batch.source == Source::Comment);
-            assert!(ahead.iter().all(is_of_comments));
-        }
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     consumer::{Batch, Delivery},
     dead_letter::DeadLetter,
     journal::Backend,
-    owner::{Caused, Domain, Store},
+    owner::{Caused, Consumed, Domain, State, Store},
 };
 
 impl<S: Store> Writer<S> {
@@ -40,9 +40,7 @@ impl<S: Store> Writer<S> {
         let applied = self.apply_and_advance(head, batch, park).await;
         let (letters, log) = self.end(applied).await?;
 
-        if let Some(log) = log {
-            self.watermarks.set(S::Domain::SOURCE, log.head.sequence);
-        }
+        self.watermarks.set(S::Domain::SOURCE, log.head.sequence);
         self.watermarks.set(batch.source, batch.to.sequence);
         for letter in letters {
             tracing::error!(
@@ -63,10 +61,10 @@ impl<S: Store> Writer<S> {
         head: Checkpoint,
         batch: &Batch,
         park: Option<&str>,
-    ) -> Result<(Vec<DeadLetter>, Option<Log>), CommitError> {
+    ) -> Result<(Vec<DeadLetter>, Log), CommitError> {
         let (events, letters) = self.sort(batch, park);
-        let caused = self.store.consume(&mut self.connection, batch.source, &events).await?;
-        let log = if caused.is_empty() { None } else { Some(self.journal(head, caused).await?) };
+        let consumed = self.store.consume(&mut self.connection, batch.source, &events).await?;
+        let log = self.journal(head, consumed).await?;
         S::Backend::park(&mut self.connection, &letters).await?;
         let advanced =
             S::Backend::advance(&mut self.connection, batch.source, &batch.from, &batch.to).await?;
@@ -98,14 +96,18 @@ impl<S: Store> Writer<S> {
         (events, letters)
     }
 
-    /// Journals what consumed events cause.
-    async fn journal(&mut self, head: Checkpoint, caused: Vec<Caused>) -> Result<Log, CommitError> {
+    /// Journals and writes what consumed events cause.
+    async fn journal(
+        &mut self,
+        head: Checkpoint,
+        consumed: Consumed<State<S>>,
+    ) -> Result<Log, CommitError> {
+        let Consumed { caused, mut state } = consumed;
         let now = Time::now();
         let mut log = Log::new(S::Domain::SOURCE, head);
         for Caused { draft, traceparent } in caused {
             log.append(draft, None, traceparent, now);
         }
-        let mut state = self.store.load_for(&mut self.connection, &log.events).await?;
         for event in &log.events {
             S::Domain::apply(&mut state, event).map_err(CommitError::Event)?;
         }

@@ -22,7 +22,7 @@ use crate::{
     content,
     database::{self, Database},
     journal::Backend,
-    owner::{ApplyError, Caused, ConsumeError, Domain, Draft, Store},
+    owner::{ApplyError, Caused, ConsumeError, Consumed, Domain, Draft, Store},
 };
 
 /// Titles by post: as little as a service can be.
@@ -133,7 +133,7 @@ impl Store for Table {
         _connection: &mut SqliteConnection,
         _source: Source,
         events: &[Event],
-    ) -> Result<Vec<Caused>, ConsumeError> {
+    ) -> Result<Consumed<HashMap<PostId, String>>, ConsumeError> {
         let mut caused = Vec::new();
         for event in events {
             let Kind::CommentUpdated(updated) = &event.kind else {
@@ -143,7 +143,7 @@ impl Store for Table {
             let id = PostId::new();
             caused.push(Caused { draft: draft("blog", id, title), traceparent: String::new() });
         }
-        Ok(caused)
+        Ok(Consumed { caused, state: HashMap::new() })
     }
 }
 

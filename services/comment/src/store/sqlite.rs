@@ -7,7 +7,7 @@ use bus_schema::{CommentId, Event, EventId, Kind, PostId, Site, Source, Time};
 use chassis::{
     bulk::{Statement, distinct},
     content,
-    owner::{Caused, ConsumeError, Store},
+    owner::{ConsumeError, Consumed, Store},
 };
 use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
 
@@ -133,7 +133,7 @@ impl Store for Sqlite {
         connection: &mut SqliteConnection,
         _source: Source,
         events: &[Event],
-    ) -> Result<Vec<Caused>, ConsumeError> {
+    ) -> Result<Consumed<State>, ConsumeError> {
         let said = Said::fold(events).map_err(ConsumeError::Event)?;
         let posts: Vec<_> = said.posts.into_iter().collect();
         WRITE_POSTS
@@ -151,7 +151,7 @@ impl Store for Sqlite {
             })
             .await?;
         // What others say makes no event of comments.
-        Ok(Vec::new())
+        Ok(Consumed::default())
     }
 }
 

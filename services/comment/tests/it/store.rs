@@ -202,8 +202,8 @@ impl Stored {
     async fn consume(&mut self, events: &[Event]) {
         let Some(first) = events.first() else { return };
         sqlx::Sqlite::begin(&mut self.connection).await.unwrap();
-        let caused = Sqlite.consume(&mut self.connection, first.source, events).await.unwrap();
-        assert_eq!(caused, []);
+        let consumed = Sqlite.consume(&mut self.connection, first.source, events).await.unwrap();
+        assert_eq!(consumed.caused, []);
         sqlx::Sqlite::commit(&mut self.connection).await.unwrap();
     }
 

@@ -7,7 +7,7 @@ use agora_proto::event::v1 as event;
 use bus_schema::{CommentId, Event, Kind, Source};
 use chassis::{
     bulk::distinct,
-    owner::{Caused, ConsumeError, Store},
+    owner::{ConsumeError, Consumed, Store},
 };
 use prost::Message as _;
 use quick_cache::sync::Cache;
@@ -86,9 +86,7 @@ impl Store for Sqlite {
         }
         write::policies(connection, &policies).await?;
         write::decisions(connection, &decisions).await?;
-        let touched = distinct(decisions.iter().filter_map(|(event, _)| event.aggregate));
-        let comments = touched.into_iter().filter_map(|id| state.comments.get(&id.into()));
-        write::settle(connection, comments).await
+        write::settle(connection, state.comments.values()).await
     }
 
     async fn consume(
@@ -96,9 +94,9 @@ impl Store for Sqlite {
         connection: &mut SqliteConnection,
         source: Source,
         events: &[Event],
-    ) -> Result<Vec<Caused>, ConsumeError> {
+    ) -> Result<Consumed<State>, ConsumeError> {
         match source {
-            Source::Post => consume::posts(connection, events).await.map(|()| Vec::new()),
+            Source::Post => consume::posts(connection, events).await.map(|()| Consumed::default()),
             Source::Comment => self.consume_comments(connection, events).await,
             Source::Moderation => {
                 Err(ConsumeError::Event("an event of the moderation service itself".into()))

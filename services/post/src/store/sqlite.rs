@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use bus_schema::{Event, Kind, PostId, Site, Source, Time};
 use chassis::{
     bulk::{Statement, distinct},
-    owner::{Caused, ConsumeError, Store},
+    owner::{ConsumeError, Consumed, Store},
 };
 use futures::TryStreamExt as _;
 use sqlx::{Row as _, SqliteConnection, SqlitePool, sqlite::SqliteRow};
@@ -142,9 +142,9 @@ impl Store for Sqlite {
         _connection: &mut SqliteConnection,
         source: Source,
         events: &[Event],
-    ) -> Result<Vec<Caused>, ConsumeError> {
+    ) -> Result<Consumed<State>, ConsumeError> {
         consumer::consume(source, events)?;
-        Ok(Vec::new())
+        Ok(Consumed::default())
     }
 }
 

@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
@@ -8,19 +8,18 @@ use bus_schema::{CommentId, Event, Kind, PostId, RevisionId, Site, Time};
 use chassis::{
     bulk::{Statement, distinct},
     content,
-    owner::{Caused, ConsumeError},
+    owner::{ConsumeError, Consumed},
 };
 use prost::Message as _;
 use sqlx::{Row as _, SqliteConnection};
 
 use super::{
     Sqlite,
-    rows::{invalid, load_comments, load_versions, site, uuid},
-    write,
+    rows::{self, invalid, load_comments, load_versions, site, uuid},
 };
 use crate::{
-    consumer::{InForce, Known, Said, hash_for},
-    domain,
+    consumer::{InForce, Known, Revision, Said, hash_for},
+    domain::{self, Comment, Decided, State},
     rules::{Compiled, Policy, TextHash},
 };
 
@@ -28,12 +27,6 @@ static POSTS: Statement = Statement::new(
     "INSERT INTO post (post_id, title) VALUES ",
     "(?, ?)",
     " ON CONFLICT (post_id) DO UPDATE SET title = excluded.title",
-);
-static CREATED: Statement = Statement::new(
-    "INSERT OR FAIL INTO comment (comment_id, site, post_id, parent_id, author_id, author_name, \
-     create_time, revision, deleted) VALUES ",
-    "(?, ?, ?, ?, ?, ?, ?, 1, 0)",
-    "",
 );
 static UPDATED: Statement = Statement::new(
     "WITH u (comment_id, revision) AS (VALUES ",
@@ -47,10 +40,12 @@ static REVISIONS: Statement = Statement::new(
     "(?, ?, ?, ?, ?)",
     "",
 );
-static DECIDED: Statement =
-    Statement::new("SELECT DISTINCT revision_id FROM decision WHERE revision_id IN (", "?", ")");
-static AUTHORS: Statement =
-    Statement::new("SELECT comment_id, author_id FROM comment WHERE comment_id IN (", "?", ")");
+static DECIDED: Statement = Statement::new(
+    "SELECT revision_id, max(sequence) AS sequence, decision_id, decider, time, record \
+     FROM decision WHERE revision_id IN (",
+    "?",
+    ") GROUP BY revision_id",
+);
 static APPROVED: Statement = Statement::new(
     "SELECT site, author_id, approved FROM author WHERE (site, author_id) IN (VALUES ",
     "(?, ?)",
@@ -96,39 +91,40 @@ pub(super) async fn posts(
 }
 
 impl Sqlite {
-    /// Keeps what the comment service said, and has every new revision judged.
+    /// Keeps what the comment service said, and has every new revision judged. New
+    /// comments are left to be written with what follows from that.
     pub(super) async fn consume_comments(
         &self,
         connection: &mut SqliteConnection,
         events: &[Event],
-    ) -> Result<Vec<Caused>, ConsumeError> {
+    ) -> Result<Consumed<State>, ConsumeError> {
         let said = Said::read(events).map_err(ConsumeError::Event)?;
         keep(connection, &said).await?;
-        let mut known = self.known(connection, &said).await?;
-        let caused = known.judge(&said).map_err(ConsumeError::Event)?;
+        let decided = decided(connection, &said).await?;
+        let mut comments = said.comments(&decided);
+        let others: Vec<CommentId> =
+            said.updated.keys().filter(|id| !comments.contains_key(id)).copied().collect();
+        comments.extend(load_comments(connection, &others).await?);
+
+        let mut known = self.known(connection, &said, &comments).await?;
+        let caused = known.judge(&said, &comments).map_err(ConsumeError::Event)?;
         keep_sightings(connection, &known.sightings).await?;
-        if !known.decided.is_empty() {
-            settle_decided(connection, &said, &known.decided).await?;
-        }
-        Ok(caused)
+        Ok(Consumed { caused, state: State { comments, policies: HashMap::new() } })
     }
 
     async fn known(
         &self,
         connection: &mut SqliteConnection,
         said: &Said<'_>,
+        comments: &HashMap<CommentId, Comment>,
     ) -> Result<Known, ConsumeError> {
         let sites = distinct(said.revisions.iter().map(|revision| revision.event.site.clone()));
-        let mut known = Known {
-            policies: self.policies(connection, &sites).await?,
-            decided: decided(connection, said).await?,
-            authors: authors(connection, said).await?,
-            ..Known::default()
-        };
+        let mut known =
+            Known { policies: self.policies(connection, &sites).await?, ..Known::default() };
         let first =
             known.policies.values().any(|policy| policy.compiled.policy().hold_first_comments > 0);
         if first {
-            known.approved = approved(connection, &known.authors, &sites).await?;
+            known.approved = approved(connection, comments, &sites).await?;
         }
         known.sightings = sightings(connection, said, &known.policies).await?;
         Ok(known)
@@ -183,19 +179,8 @@ async fn compile(
     })
 }
 
+/// Keeps revisions, and what happened to comments that are kept already.
 async fn keep(connection: &mut SqliteConnection, said: &Said<'_>) -> Result<(), sqlx::Error> {
-    CREATED
-        .execute(connection, &said.created, |query, comment| {
-            query
-                .bind(comment.id.as_bytes().as_slice())
-                .bind(comment.site.as_str())
-                .bind(comment.post_id.as_bytes().as_slice())
-                .bind(comment.parent_id.as_ref().map(|id| id.as_bytes().as_slice()))
-                .bind(comment.author_id)
-                .bind(comment.author_name)
-                .bind(comment.create_time.micros())
-        })
-        .await?;
     REVISIONS
         .execute(connection, &said.revisions, |query, revision| {
             query
@@ -217,45 +202,32 @@ async fn keep(connection: &mut SqliteConnection, said: &Said<'_>) -> Result<(), 
         .await
 }
 
-/// The revisions of the batch that have a decision already.
+/// The newest decisions on revisions of the batch that have some already.
 async fn decided(
     connection: &mut SqliteConnection,
     said: &Said<'_>,
-) -> Result<HashSet<RevisionId>, sqlx::Error> {
-    let rows = DECIDED
-        .fetch(connection, &said.revisions, |query, revision| {
-            query.bind(revision.event.id.as_bytes().as_slice())
-        })
+) -> Result<HashMap<RevisionId, Decided>, sqlx::Error> {
+    let newest: Option<Vec<u8>> = sqlx::query_scalar("SELECT max(revision_id) FROM decision")
+        .fetch_one(&mut *connection)
         .await?;
-    rows.iter().map(|row| uuid(row, "revision_id").map(RevisionId::from)).collect()
-}
-
-/// Who wrote the comments of the batch: new ones say it themselves.
-async fn authors(
-    connection: &mut SqliteConnection,
-    said: &Said<'_>,
-) -> Result<HashMap<CommentId, String>, sqlx::Error> {
-    let mut authors: HashMap<CommentId, String> =
-        said.created.iter().map(|comment| (comment.id, comment.author_id.to_owned())).collect();
-    let others: Vec<CommentId> =
-        said.updated.keys().filter(|id| !authors.contains_key(id)).copied().collect();
-    let rows = AUTHORS
-        .fetch(connection, &others, |query, id| query.bind(id.as_bytes().as_slice()))
-        .await?;
-    for row in &rows {
-        authors.insert(uuid(row, "comment_id")?.into(), row.try_get("author_id")?);
-    }
-    Ok(authors)
+    let newest = newest.map(|id| RevisionId::from_slice(&id)).transpose();
+    let newest = newest.map_err(|error| invalid("revision_id", error))?;
+    // Ids grow with time: on a revision after all that were decided there is no decision.
+    let old: Vec<_> =
+        said.revisions.iter().map(Revision::id).filter(|id| Some(*id) <= newest).collect();
+    let rows =
+        DECIDED.fetch(connection, &old, |query, id| query.bind(id.as_bytes().as_slice())).await?;
+    rows.iter().map(|row| Ok((uuid(row, "revision_id")?.into(), rows::decided(row)?))).collect()
 }
 
 async fn approved(
     connection: &mut SqliteConnection,
-    authors: &HashMap<CommentId, String>,
+    comments: &HashMap<CommentId, Comment>,
     sites: &[Site],
 ) -> Result<HashMap<(Site, String), u64>, sqlx::Error> {
-    let ids = distinct(authors.values());
+    let ids = distinct(comments.values().map(|comment| comment.author_id.as_str()));
     let keys: Vec<(Site, String)> =
-        sites.iter().flat_map(|site| ids.iter().map(|id| (site.clone(), (*id).clone()))).collect();
+        sites.iter().flat_map(|site| ids.iter().map(|id| (site.clone(), id.to_string()))).collect();
     let rows = APPROVED
         .fetch(connection, &keys, |query, (site, author)| {
             query.bind(site.as_str()).bind(author.as_str())
@@ -311,16 +283,4 @@ async fn keep_sightings(
         query.bind(site.as_str()).bind(hash.as_slice()).bind(times)
     })
     .await
-}
-
-/// Keeps what follows from decisions that came before their revisions.
-async fn settle_decided(
-    connection: &mut SqliteConnection,
-    said: &Said<'_>,
-    decided: &HashSet<RevisionId>,
-) -> Result<(), sqlx::Error> {
-    let revisions = said.revisions.iter().filter(|revision| decided.contains(&revision.id()));
-    let ids = distinct(revisions.map(|revision| revision.comment_id));
-    let comments = load_comments(connection, &ids).await?;
-    write::settle(connection, comments.values()).await
 }

@@ -82,22 +82,27 @@ fn comment(row: &SqliteRow) -> Result<Comment, sqlx::Error> {
             open: row.try_get("open")?,
             open_time: open_time.map(Time::from_micros),
         },
+        new: None,
     })
 }
 
 fn revision(row: &SqliteRow) -> Result<Revision, sqlx::Error> {
     let id = RevisionId::from(uuid(row, "revision_id")?);
     let sequence: Option<i64> = row.try_get("sequence")?;
-    let Some(sequence) = sequence else { return Ok(Revision { id, decided: None }) };
-    let Record { id: decision_id, decider, time, decided } = record(row)?;
-    let decided = Decided {
-        id: decision_id,
-        sequence: Sequence::from_i64(sequence),
+    let decided = sequence.map(|_| decided(row)).transpose()?;
+    Ok(Revision { id, decided })
+}
+
+/// What deciding needs of a decision, from the columns of its table.
+pub(super) fn decided(row: &SqliteRow) -> Result<Decided, sqlx::Error> {
+    let Record { id, decider, time, decided } = record(row)?;
+    Ok(Decided {
+        id,
+        sequence: Sequence::from_i64(row.try_get("sequence")?),
         decision: decided.decision(),
         moderator: (decided.cause() == Cause::Moderator).then_some(decider),
         time,
-    };
-    Ok(Revision { id, decided: Some(decided) })
+    })
 }
 
 /// A decision, from the columns of its table.

@@ -7,7 +7,7 @@ use prost::Message as _;
 use sqlx::SqliteConnection;
 
 use super::encode;
-use crate::domain::{self, Comment, Settled, Verdict};
+use crate::domain::{self, Comment, New, Settled, Verdict};
 
 static POLICIES: Statement = Statement::new(
     "INSERT OR FAIL INTO policy (site, version, record, set_by, time) VALUES ",
@@ -18,6 +18,12 @@ static DECISIONS: Statement = Statement::new(
     "INSERT OR FAIL INTO decision \
      (revision_id, sequence, decision_id, comment_id, decider, time, record) VALUES ",
     "(?, ?, ?, ?, ?, ?, ?)",
+    "",
+);
+static NEW: Statement = Statement::new(
+    "INSERT OR FAIL INTO comment (comment_id, site, post_id, parent_id, author_id, author_name, \
+     create_time, revision, deleted, verdict, open, open_time) VALUES ",
+    "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     "",
 );
 static SETTLE: Statement = Statement::new(
@@ -67,18 +73,21 @@ pub(super) async fn decisions(
         .await
 }
 
-/// Keeps what follows from the decisions on these comments, and what changes by it for
-/// their authors.
+/// Keeps the comments that are new, what follows from the decisions on all of them, and
+/// what changes by it for their authors.
 pub(super) async fn settle(
     connection: &mut SqliteConnection,
     comments: impl Iterator<Item = &Comment>,
 ) -> Result<(), sqlx::Error> {
+    let mut new: Vec<(&Comment, &New, Settled)> = Vec::new();
     let mut settled: Vec<(&Comment, Settled)> = Vec::new();
     let mut authors: HashMap<(&Site, &str), (i64, i64)> = HashMap::new();
     for comment in comments {
         let now = domain::settle(comment);
-        if now == comment.settled {
-            continue;
+        match &comment.new {
+            Some(row) => new.push((comment, row, now)),
+            None if now == comment.settled => continue,
+            None => settled.push((comment, now)),
         }
         let author = authors.entry((&comment.site, &comment.author_id)).or_default();
         for (verdict, by) in [(comment.settled.verdict, -1), (now.verdict, 1)] {
@@ -88,8 +97,25 @@ pub(super) async fn settle(
                 None => {}
             }
         }
-        settled.push((comment, now));
     }
+    // In the order of the table, so that neighbours are written together.
+    new.sort_unstable_by_key(|(comment, ..)| comment.id);
+    NEW.execute(connection, &new, |query, (comment, new, settled)| {
+        query
+            .bind(comment.id.as_bytes().as_slice())
+            .bind(comment.site.as_str())
+            .bind(comment.post_id.as_bytes().as_slice())
+            .bind(new.parent_id.as_ref().map(|id| id.as_bytes().as_slice()))
+            .bind(comment.author_id.as_str())
+            .bind(new.author_name.as_str())
+            .bind(new.create_time.micros())
+            .bind(comment.revisions.last_key_value().map_or(0, |(number, _)| *number))
+            .bind(comment.deleted)
+            .bind(settled.verdict.map(verdict_number))
+            .bind(settled.open)
+            .bind(settled.open_time.map(Time::micros))
+    })
+    .await?;
     SETTLE
         .execute(connection, &settled, |query, (comment, settled)| {
             query

@@ -17,21 +17,31 @@ static REVISIONS: Statement = Statement::new(
 static EARLY: Statement =
     Statement::new("SELECT * FROM early_decision WHERE revision_id IN (", "?", ")");
 
-/// Loads what a batch touches.
-pub(super) async fn touched(
+/// Begins a transaction and loads what a batch touches.
+pub(super) async fn begin(
     connection: &mut SqliteConnection,
     touched: Touched,
 ) -> Result<State, sqlx::Error> {
+    let row = sqlx::query(
+        "BEGIN IMMEDIATE; SELECT (SELECT max(comment_id) FROM comment) AS newest, \
+         EXISTS (SELECT 1 FROM early_decision) AS any_early",
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    let newest: Option<&[u8]> = row.try_get("newest")?;
+    let newest = newest.map(CommentId::from_slice).transpose();
+    let newest = newest.map_err(|error| rows::invalid("newest", error))?;
+
     let mut state = State::default();
-    let mut comments: Vec<CommentId> = touched.comments.into_iter().collect();
+    // Ids grow with time: most comments of a batch come after all that are there, and
+    // need not be looked for.
+    let mut comments: Vec<CommentId> =
+        touched.comments.into_iter().filter(|id| Some(*id) <= newest).collect();
     // In the order of the table, so that neighbours are found together.
     comments.sort_unstable();
     self::comments(connection, &comments, &mut state).await?;
     posts(connection, &touched.posts.into_iter().collect::<Vec<_>>(), &mut state).await?;
-    let any: Option<i64> = sqlx::query_scalar("SELECT 1 FROM early_decision LIMIT 1")
-        .fetch_optional(&mut *connection)
-        .await?;
-    if any.is_some() {
+    if row.try_get("any_early")? {
         let revisions: Vec<RevisionId> = touched.revisions.into_iter().collect();
         early(connection, &revisions, &mut state).await?;
     }

@@ -119,7 +119,6 @@ impl View {
     /// # Errors
     /// [`Error`]; then nothing was applied.
     pub async fn apply(&mut self, batches: &[Batch]) -> Result<BTreeSet<PostId>, Error> {
-        sqlx::query("BEGIN IMMEDIATE").execute(&mut self.connection).await?;
         let applied = self.fold_and_commit(batches).await;
         if applied.is_err() {
             Sqlite::rollback(&mut self.connection).await.ok();
@@ -142,7 +141,7 @@ impl View {
     ) -> Result<BTreeSet<PostId>, Error> {
         let (touched, events) = self.sort(batches, letters);
         let mut posts = BTreeSet::new();
-        let mut state = load::touched(&mut self.connection, touched).await?;
+        let mut state = load::begin(&mut self.connection, touched).await?;
         let mut newly_parked = HashSet::new();
         for (source, delivery) in events {
             let Ok(event) = &delivery.event else { continue };
