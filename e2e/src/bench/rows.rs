@@ -24,7 +24,7 @@ use async_nats::jetstream::consumer::{DeliverPolicy, pull::OrderedConfig};
 use futures::{FutureExt as _, StreamExt as _, TryFutureExt as _, future::BoxFuture};
 use prost::Message as _;
 use tokio::{
-    task::{JoinHandle, JoinSet},
+    task::{JoinHandle, JoinSet, spawn_blocking},
     time::{Instant, interval, sleep},
 };
 use tonic::transport::{Channel, Endpoint};
@@ -220,7 +220,8 @@ impl Bench {
         };
         let mut seen: HashMap<String, Instant> = HashMap::new();
         let mut query = self.up.reader()?.query;
-        let request = GetThreadRequest { replies_per_root: Some(0), ..thread(&post, 100) };
+        // A page that holds what can have come since the last look, and little more.
+        let request = GetThreadRequest { replies_per_root: Some(0), ..thread(&post, 20) };
         let all_in = Instant::now() + Duration::from_millis(calls * 5) + Duration::from_secs(10);
         while (seen.len() as u64) < calls {
             let page = query.get_thread(request.clone()).await?.into_inner();
@@ -231,7 +232,8 @@ impl Bench {
             if now > all_in {
                 return Err("a comment did not become visible within 10 s".into());
             }
-            sleep(Duration::from_micros(500)).await;
+            // Tokio's timer would make milliseconds of it.
+            spawn_blocking(|| std::thread::sleep(Duration::from_micros(500))).await?;
         }
         writers.await??;
         let created = created.lock().map_err(|_| "a writer panicked")?;

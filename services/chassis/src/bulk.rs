@@ -101,6 +101,18 @@ impl Statement {
     }
 }
 
+/// How many of so many rows to write now: all if they are few, else as many as two
+/// statements a table take, which are at least three quarters.
+pub(crate) const fn few_statements(rows: usize) -> usize {
+    const FEW: usize = 8;
+    if rows < FEW {
+        return rows;
+    }
+    let first = 1 << rows.ilog2();
+    let second = first / 2;
+    if rows - first >= second { first + second } else { first }
+}
+
 /// The values without repetitions, in the order in which they first come.
 pub fn distinct<T: Clone + Eq + Hash>(values: impl Iterator<Item = T>) -> Vec<T> {
     let mut seen = HashSet::new();
@@ -115,6 +127,14 @@ mod tests {
 
     static INSERT: Statement = Statement::new("INSERT OR FAIL INTO n (n) VALUES ", "(?)", "");
     static FIND: Statement = Statement::new("SELECT n FROM n WHERE n IN (", "?", ")");
+
+    #[test]
+    fn two_statements_take_most_rows() {
+        let cases = [(0, 0), (7, 7), (8, 8), (11, 8), (12, 12), (30, 24), (32, 32), (255, 192)];
+        for (rows, now) in cases {
+            assert_eq!(few_statements(rows), now);
+        }
+    }
 
     #[tokio::test]
     async fn any_number_of_rows_goes_in_and_comes_out() {

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{Batch, Committer, Gate, Item, Job, MAX_BATCH, MAX_QUEUED, MAX_QUEUED_BYTES};
 use crate::{
-    Error, Position, Watermarks,
+    Error, Position, Watermarks, bulk,
     journal::{Backend, Row, SqlResult},
     owner::{ApplyError, Connection, ConsumeError, Domain, Store},
 };
@@ -127,11 +127,12 @@ impl<S: Store> Writer<S> {
         loop {
             let open = *self.gate.borrow_and_update() == Gate::Open;
             tokio::select! {
-                taken = self.commands.recv_many(&mut items, MAX_BATCH), if open => {
-                    if taken == 0 {
+                any = take_commands(&mut self.commands, &mut items), if open => {
+                    if !any {
                         return;
                     }
-                    self.carry_out(std::mem::take(&mut items)).await;
+                    let rest = items.split_off(bulk::few_statements(items.len()));
+                    self.carry_out(std::mem::replace(&mut items, rest)).await;
                 }
                 Some(job) = self.batches.recv(), if open => {
                     let outcome = self.apply_batch(job.work).await;
@@ -209,4 +210,21 @@ impl<S: Store> Writer<S> {
             tracing::warn!(%error, "cannot restart the WAL");
         }
     }
+}
+
+/// Adds the commands that wait to those that the last batch left; if it left none, waits
+/// for one. Says whether there are any: not once every [`Committer`] is dropped.
+async fn take_commands<S: Store>(
+    commands: &mut mpsc::Receiver<Item<S>>,
+    items: &mut Vec<Item<S>>,
+) -> bool {
+    if items.is_empty() {
+        return commands.recv_many(items, MAX_BATCH).await > 0;
+    }
+    while items.len() < MAX_BATCH
+        && let Ok(item) = commands.try_recv()
+    {
+        items.push(item);
+    }
+    true
 }
