@@ -58,13 +58,16 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn new(view: View, watermarks: Watermarks, pages: Arc<Pages>) -> (Self, Folder) {
+    /// The task that writes a view, of which `folded` is the newest revision.
+    pub(crate) fn new(
+        view: View,
+        folded: Option<RevisionId>,
+        watermarks: Watermarks,
+        pages: Arc<Pages>,
+    ) -> (Self, Folder) {
         let (sender, requests) = mpsc::channel(MAX_WAITING);
         let held = BTreeMap::new();
-        (
-            Self { view, requests, watermarks, pages, held, folded: None },
-            Folder { requests: sender },
-        )
+        (Self { view, requests, watermarks, pages, held, folded }, Folder { requests: sender })
     }
 
     /// Writes until every [`Folder`] is dropped.

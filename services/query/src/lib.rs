@@ -46,8 +46,9 @@ pub async fn mount(host: &mut Host, config: &Config) -> Result<(), StartError> {
     let watermarks = Watermarks::new(&Source::ALL);
     let position = view.position().await.map_err(|error| StartError::Other(error.into()))?;
     watermarks.set_all(position);
+    let folded = view.newest_revision().await.map_err(|error| StartError::Other(error.into()))?;
     let pages = Arc::new(Pages::new());
-    let (writer, folder) = Writer::new(view, watermarks.clone(), pages.clone());
+    let (writer, folder) = Writer::new(view, folded, watermarks.clone(), pages.clone());
     host.spawn_thread("query view", writer.run());
     for source in Source::ALL {
         chassis::consumer::spawn(host, "query", source, folder.clone());

@@ -300,7 +300,9 @@ async fn what_cannot_be_folded_is_parked_and_nothing_is_dropped() {
     }
     let mut head = Checkpoint::ZERO;
     let batch = batch(Source::Comment, &mut head, &events);
+    assert_eq!(fixture.view.newest_revision().await.unwrap(), None);
     fixture.view.apply(std::slice::from_ref(&batch)).await.unwrap();
+    assert_eq!(fixture.view.newest_revision().await.unwrap(), Some(events[3].id.into()));
     assert_eq!(fixture.reader.parked().await.unwrap(), 2);
     let comments = &fixture.digest().await.tables[1];
     assert_eq!((comments.table, comments.rows), ("comment", 2));

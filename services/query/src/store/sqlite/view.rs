@@ -4,7 +4,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use bus_schema::{Checkpoint, PostId, Source, Time};
+use bus_schema::{Checkpoint, PostId, RevisionId, Source, Time};
 use chassis::{
     Position,
     consumer::{Batch, Delivery},
@@ -19,7 +19,7 @@ use sqlx::{
 };
 use uuid::Uuid;
 
-use super::{load, write};
+use super::{load, rows, write};
 use crate::domain::{FoldError, State, Touched};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -110,6 +110,20 @@ impl View {
             position = position.with(source, self.checkpoint(source).await?.sequence);
         }
         Ok(position)
+    }
+
+    /// The newest revision of the newest comment, if there is any.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn newest_revision(&mut self) -> Result<Option<RevisionId>, sqlx::Error> {
+        let id: Option<Vec<u8>> = sqlx::query_scalar(
+            "SELECT revision_id FROM revision ORDER BY comment_id DESC, revision DESC LIMIT 1",
+        )
+        .fetch_optional(&mut self.connection)
+        .await?;
+        let id = id.map(|id| RevisionId::from_slice(&id)).transpose();
+        id.map_err(|error| rows::invalid("revision_id", error))
     }
 
     /// Applies batches of different sources with their checkpoints, in one transaction,
