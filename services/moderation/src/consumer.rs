@@ -95,7 +95,7 @@ impl Said<'_> {
     /// decisions that their revisions have already.
     pub(crate) fn comments(
         &self,
-        decided: &HashMap<RevisionId, Decided>,
+        decided: &HashMap<RevisionId, Vec<Decided>>,
     ) -> HashMap<CommentId, Comment> {
         let new = |created: &Created<'_>| Comment {
             id: created.id,
@@ -115,8 +115,10 @@ impl Said<'_> {
             self.created.iter().map(|created| (created.id, new(created))).collect();
         for revision in &self.revisions {
             if let Some(comment) = comments.get_mut(&revision.comment_id) {
-                let id = revision.id();
-                let kept = domain::Revision { id, decided: decided.get(&id).cloned() };
+                let mut kept = domain::Revision::new(revision.id());
+                for decided in decided.get(&kept.id).into_iter().flatten() {
+                    kept.decide(decided.clone());
+                }
                 comment.revisions.insert(revision.number, kept);
             }
         }

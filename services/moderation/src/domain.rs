@@ -66,6 +66,23 @@ pub struct Revision {
     pub id: RevisionId,
     /// The newest decision on it.
     pub decided: Option<Decided>,
+    /// When a decision held it last, for a moderator to decide on.
+    pub held: Option<Time>,
+}
+
+impl Revision {
+    /// A revision without decisions.
+    pub const fn new(id: RevisionId) -> Self {
+        Self { id, decided: None, held: None }
+    }
+
+    /// Takes the next decision on it.
+    pub fn decide(&mut self, decided: Decided) {
+        if decided.decision == Decision::Pending {
+            self.held = Some(decided.time);
+        }
+        self.decided = Some(decided);
+    }
 }
 
 /// A decision on a revision.
@@ -219,7 +236,7 @@ impl chassis::owner::Domain for Moderation {
                     let revision_id = RevisionId::from_slice(&decided.revision_id)?;
                     let mut revisions = comment.revisions.values_mut();
                     if let Some(revision) = revisions.find(|revision| revision.id == revision_id) {
-                        revision.decided = Some(newest(event, decided));
+                        revision.decide(newest(event, decided));
                     }
                 }
             }

@@ -39,6 +39,6 @@ pub fn settle(comment: &Comment) -> Settled {
     Settled {
         verdict,
         open: pending.is_some() && !comment.deleted,
-        open_time: pending.map(|decided| decided.time).or(comment.settled.open_time),
+        open_time: comment.revisions.values().filter_map(|revision| revision.held).max(),
     }
 }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::fixture::{Client, Fixture, SITE};
 
-fn approve(case: &Case) -> ApproveRevisionRequest {
+pub fn approve(case: &Case) -> ApproveRevisionRequest {
     ApproveRevisionRequest {
         site: SITE.into(),
         comment_id: case.comment_id.clone(),
@@ -22,7 +22,7 @@ fn approve(case: &Case) -> ApproveRevisionRequest {
     }
 }
 
-fn reject(case: &Case) -> RejectRevisionRequest {
+pub fn reject(case: &Case) -> RejectRevisionRequest {
     RejectRevisionRequest {
         site: SITE.into(),
         comment_id: case.comment_id.clone(),
@@ -32,7 +32,7 @@ fn reject(case: &Case) -> RejectRevisionRequest {
     }
 }
 
-async fn queue(client: &mut Client) -> Vec<String> {
+pub async fn queue(client: &mut Client) -> Vec<String> {
     let request = ListCasesRequest { site: SITE.into(), ..Default::default() };
     let cases = client.list_cases(request).await.unwrap().into_inner().cases;
     cases.into_iter().map(|case| case.comment_id).collect()
@@ -110,22 +110,4 @@ async fn a_decision_is_for_exactly_the_revision_that_it_names() {
         (Refusal::of(answer).reason == "COMMENT_DELETED").then_some(())
     })
     .await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_retry_gets_the_same_answer_after_a_restart_too() {
-    let mut fixture = Fixture::start().await;
-    let case = fixture.held_comment().await;
-    let request =
-        ApproveRevisionRequest { request_id: Uuid::now_v7().to_string(), ..approve(&case) };
-    let first = fixture.moderator("eve").approve_revision(request.clone()).await.unwrap();
-    fixture.stop().await;
-    fixture.start_again().await;
-    let mut eve = fixture.moderator("eve");
-    let again = eventually("the service to be back", async || {
-        eve.approve_revision(request.clone()).await.ok()
-    })
-    .await;
-    assert_eq!(first.into_inner().moderation_case, again.into_inner().moderation_case);
-    assert!(queue(&mut eve).await.is_empty());
 }

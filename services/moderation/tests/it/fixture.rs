@@ -75,6 +75,13 @@ impl Fixture {
         self.running.take().unwrap().stop().await.unwrap();
     }
 
+    /// Takes the service's database away, as long as it is stopped.
+    pub fn lose_database(&self) {
+        for suffix in ["", "-wal", "-shm"] {
+            std::fs::remove_file(self.folder.path().join(format!("moderation.db{suffix}"))).ok();
+        }
+    }
+
     fn connection(&self, user: &str, role: Role) -> Connection {
         let token = self.tokens.token(user, &[(SITE, role)]);
         connect(self.running.as_ref().unwrap().grpc_address(), Some(&token))
@@ -90,6 +97,11 @@ impl Fixture {
 
     /// A comment that the default policy holds, once it is judged.
     pub async fn held_comment(&self) -> Case {
+        self.comment("please SUBSCRIBE to my channel").await
+    }
+
+    /// A comment on a post of its own, once it is judged.
+    pub async fn comment(&self, body: &str) -> Case {
         let mut posts = PostServiceClient::new(self.connection("ada", Role::Author));
         let request =
             CreatePostRequest { site: SITE.into(), title: "a post".into(), ..Default::default() };
@@ -97,7 +109,7 @@ impl Fixture {
         let request = CreateCommentRequest {
             site: SITE.into(),
             post_id: post.post_id,
-            body: "please SUBSCRIBE to my channel".into(),
+            body: body.into(),
             ..Default::default()
         };
         let comment = self.comments().create_comment(request).await.unwrap().into_inner();

@@ -4,3 +4,4 @@
 
 mod decide;
 mod fixture;
+mod restart;

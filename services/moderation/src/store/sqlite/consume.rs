@@ -41,10 +41,10 @@ static REVISIONS: Statement = Statement::new(
     "",
 );
 static DECIDED: Statement = Statement::new(
-    "SELECT revision_id, max(sequence) AS sequence, decision_id, decider, time, record \
+    "SELECT revision_id, sequence, decision_id, decider, time, record \
      FROM decision WHERE revision_id IN (",
     "?",
-    ") GROUP BY revision_id",
+    ") ORDER BY revision_id, sequence",
 );
 static APPROVED: Statement = Statement::new(
     "SELECT site, author_id, approved FROM author WHERE (site, author_id) IN (VALUES ",
@@ -202,11 +202,11 @@ async fn keep(connection: &mut SqliteConnection, said: &Said<'_>) -> Result<(), 
         .await
 }
 
-/// The newest decisions on revisions of the batch that have some already.
+/// The decisions, oldest first, on revisions of the batch that have some already.
 async fn decided(
     connection: &mut SqliteConnection,
     said: &Said<'_>,
-) -> Result<HashMap<RevisionId, Decided>, sqlx::Error> {
+) -> Result<HashMap<RevisionId, Vec<Decided>>, sqlx::Error> {
     let newest: Option<Vec<u8>> = sqlx::query_scalar("SELECT max(revision_id) FROM decision")
         .fetch_one(&mut *connection)
         .await?;
@@ -217,7 +217,12 @@ async fn decided(
         said.revisions.iter().map(Revision::id).filter(|id| Some(*id) <= newest).collect();
     let rows =
         DECIDED.fetch(connection, &old, |query, id| query.bind(id.as_bytes().as_slice())).await?;
-    rows.iter().map(|row| Ok((uuid(row, "revision_id")?.into(), rows::decided(row)?))).collect()
+    let mut decided: HashMap<_, Vec<_>> = HashMap::new();
+    for row in &rows {
+        let revision_id = uuid(row, "revision_id")?.into();
+        decided.entry(revision_id).or_default().push(rows::decided(row)?);
+    }
+    Ok(decided)
 }
 
 async fn approved(

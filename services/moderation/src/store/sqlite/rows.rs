@@ -17,10 +17,10 @@ static COMMENTS: Statement = Statement::new(
 );
 static REVISIONS: Statement = Statement::new(
     "SELECT r.comment_id, r.revision, r.revision_id, \
-     max(d.sequence) AS sequence, d.decision_id, d.decider, d.time, d.record \
+     d.sequence, d.decision_id, d.decider, d.time, d.record \
      FROM revision r LEFT JOIN decision d USING (revision_id) WHERE r.comment_id IN (",
     "?",
-    ") GROUP BY r.comment_id, r.revision",
+    ") ORDER BY r.comment_id, r.revision, d.sequence",
 );
 static VERSIONS: Statement = Statement::new(
     "SELECT site, max(version) AS version FROM policy WHERE site IN (",
@@ -28,7 +28,7 @@ static VERSIONS: Statement = Statement::new(
     ") GROUP BY site",
 );
 
-/// Comments with their revisions and the newest decision on each.
+/// Comments with their revisions and what was decided on each.
 pub(super) async fn load_comments(
     connection: &mut SqliteConnection,
     ids: &[CommentId],
@@ -46,8 +46,13 @@ pub(super) async fn load_comments(
         .await?;
     for row in &rows {
         let id = CommentId::from(uuid(row, "comment_id")?);
-        if let Some(comment) = comments.get_mut(&id) {
-            comment.revisions.insert(row.try_get("revision")?, revision(row)?);
+        let Some(comment) = comments.get_mut(&id) else { continue };
+        let revision_id = RevisionId::from(uuid(row, "revision_id")?);
+        let revision = comment.revisions.entry(row.try_get("revision")?);
+        let revision = revision.or_insert_with(|| Revision::new(revision_id));
+        let sequence: Option<i64> = row.try_get("sequence")?;
+        if sequence.is_some() {
+            revision.decide(decided(row)?);
         }
     }
     Ok(comments)
@@ -84,13 +89,6 @@ fn comment(row: &SqliteRow) -> Result<Comment, sqlx::Error> {
         },
         new: None,
     })
-}
-
-fn revision(row: &SqliteRow) -> Result<Revision, sqlx::Error> {
-    let id = RevisionId::from(uuid(row, "revision_id")?);
-    let sequence: Option<i64> = row.try_get("sequence")?;
-    let decided = sequence.map(|_| decided(row)).transpose()?;
-    Ok(Revision { id, decided })
 }
 
 /// What deciding needs of a decision, from the columns of its table.
