@@ -2,6 +2,8 @@
 //! hand over, all that waits at the same time in one transaction.
 
 mod pair;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
 
@@ -107,15 +109,16 @@ impl Writer {
     /// folded wholly.
     async fn fold(&mut self) {
         let (mut batches, mut answers) = (Vec::new(), Vec::new());
+        let mut cut = Vec::new();
         for (source, count) in self.ready() {
-            let Some(Held { batch, answer, until }) = self.held.remove(&source) else { continue };
+            let Some(Held { batch, answer, .. }) = self.held.remove(&source) else { continue };
             if count == batch.deliveries.len() {
                 batches.push(batch);
                 answers.push(answer);
             } else {
                 let (batch, rest) = batch.split_at(count);
                 batches.push(batch);
-                self.held.insert(source, Held { batch: rest, answer, until });
+                cut.push((rest, answer));
             }
         }
         if batches.is_empty() {
@@ -123,10 +126,15 @@ impl Writer {
         }
         let applied = self.apply(&batches).await;
         let error = applied.err().map(|error| chassis::error::chain(&error));
-        if error.is_some() {
-            // What follows cannot be folded either: their consumers begin anew.
-            let rest = batches.iter().filter_map(|batch| self.held.remove(&batch.source));
-            answers.extend(rest.map(|held| held.answer));
+        // What is left waits its own time: folding the first part may have taken longer.
+        let until = Instant::now() + MAX_HELD;
+        for (batch, answer) in cut {
+            if error.is_some() {
+                // It cannot be folded either: its consumer begins anew.
+                answers.push(answer);
+            } else {
+                self.held.insert(batch.source, Held { batch, answer, until });
+            }
         }
         for answer in answers {
             answer.send(error.clone().map_or(Ok(()), |error| Err(Error::internal(error)))).ok();

@@ -53,43 +53,12 @@ fn decided(delivery: &Delivery) -> Option<RevisionId> {
 
 #[cfg(test)]
 mod tests {
-    use agora_proto::event::v1::{CommentCreated, CommentDeleted, RevisionDecided};
-    use bus_schema::{Event, Hash, Sequence, Source, Time};
     use uuid::Uuid;
 
-    use super::*;
-
-    fn delivery(id: u128, kind: Kind) -> Delivery {
-        let event = Event {
-            id: Uuid::from_u128(id).into(),
-            source: Source::Comment,
-            sequence: Sequence(1),
-            time: Time::default(),
-            actor: String::new(),
-            request: None,
-            site: "blog".parse().unwrap(),
-            post_id: None,
-            aggregate: None,
-            traceparent: String::new(),
-            kind,
-        };
-        let (sequence, hash) = (Sequence(1), Hash([0; 32]));
-        Delivery { sequence, hash, bytes: Default::default(), event: Ok(event) }
-    }
-
-    fn created(id: u128) -> Delivery {
-        delivery(id, Kind::CommentCreated(CommentCreated::default()))
-    }
-
-    fn deleted() -> Delivery {
-        delivery(99, Kind::CommentDeleted(CommentDeleted::default()))
-    }
-
-    fn decided_on(id: u128) -> Delivery {
-        let revision_id = RevisionId::from(Uuid::from_u128(id)).to_bytes();
-        let decided = RevisionDecided { revision_id, ..Default::default() };
-        delivery(99, Kind::RevisionDecided(decided))
-    }
+    use super::{
+        super::tests::{created, decided_on, deleted},
+        *,
+    };
 
     #[test]
     fn whoever_is_ahead_waits_for_the_other() {
