@@ -17,7 +17,11 @@ Examples:
 
 What can be set stands in --print-config: in a TOML file, or in the environment as
 AGORA_<SECTION>__<KEY>, such as AGORA_DATABASE__PATH. Flags come first, then the
-environment, then the file.";
+environment, then the file.
+
+Post, comment and moderation keep their events in PostgreSQL if AGORA_DATABASE__URL names a
+database of their own, such as postgres://user:password@host:5432/post; several processes of
+a service may then run, with the same AGORA_SERVER__SECRET.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]

@@ -2,7 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use chassis::{Host, Running, StartError, config::Database};
+use chassis::{
+    Host, Running, StartError,
+    config::{Database, View},
+};
 
 use super::config::Config;
 use crate::folder::Folder;
@@ -47,8 +50,8 @@ pub async fn start(
         database: database("moderation.db"),
     };
     agora_moderation::mount(&mut host, &moderation).await?;
-    let query =
-        agora_query::Config { server, nats, auth, telemetry, database: database("view.db") };
+    let view = View { path: folder.file("view.db"), ..View::default() };
+    let query = agora_query::Config { server, nats, auth, telemetry, database: view };
     agora_query::mount(&mut host, &query).await?;
     host.serve().await
 }

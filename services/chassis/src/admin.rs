@@ -11,7 +11,8 @@ use agora_proto::{
     event::v1 as event,
 };
 use bus_schema::{Checkpoint, Sequence, Source};
-use sqlx::{Pool, Sqlite};
+use futures::future::BoxFuture;
+use sqlx::Pool;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -32,8 +33,26 @@ const MAX_BYTES: usize = 512 * 1024;
 /// One source's journal, to be read.
 #[derive(Clone)]
 pub(crate) struct Journal {
-    pub(crate) readers: Pool<Sqlite>,
-    pub(crate) gate: watch::Receiver<Gate>,
+    rows: Arc<dyn Rows>,
+    gate: watch::Receiver<Gate>,
+}
+
+/// A journal's rows, whatever database they are in.
+trait Rows: Send + Sync {
+    /// Where the journal ends.
+    fn head(&self) -> BoxFuture<'_, SqlResult<Checkpoint>>;
+    /// The rows from here on, at most [`MAX_ROWS`].
+    fn rows(&self, from: Sequence) -> BoxFuture<'_, SqlResult<Vec<Row>>>;
+}
+
+impl<B: Backend> Rows for Pool<B> {
+    fn head(&self) -> BoxFuture<'_, SqlResult<Checkpoint>> {
+        Box::pin(async { B::head(&mut *self.acquire().await?).await })
+    }
+
+    fn rows(&self, from: Sequence) -> BoxFuture<'_, SqlResult<Vec<Row>>> {
+        Box::pin(async move { B::rows(&mut *self.acquire().await?, from, MAX_ROWS).await })
+    }
 }
 
 /// Serves the journals of one process.
@@ -83,12 +102,8 @@ impl Journals {
 }
 
 impl Journal {
-    async fn head(&self) -> SqlResult<Checkpoint> {
-        Sqlite::head(&mut *self.readers.acquire().await?).await
-    }
-
-    async fn rows(&self, from: Sequence) -> SqlResult<Vec<Row>> {
-        Sqlite::rows(&mut *self.readers.acquire().await?, from, MAX_ROWS).await
+    pub(crate) fn new<B: Backend>(readers: Pool<B>, gate: watch::Receiver<Gate>) -> Self {
+        Self { rows: Arc::new(readers), gate }
     }
 
     /// Sends the rows up to `end`, until nobody listens any more.
@@ -99,7 +114,7 @@ impl Journal {
         sender: &mpsc::Sender<Result<ReadJournalResponse, Status>>,
     ) {
         while from <= end {
-            let rows = match self.rows(from).await {
+            let rows = match self.rows.rows(from).await {
                 Ok(rows) => rows,
                 Err(error) => {
                     sender.send(Err(status(Error::from(error)))).await.ok();
@@ -148,7 +163,7 @@ impl JournalService for Journals {
     ) -> Result<Response<GetJournalHeadResponse>, Status> {
         let (call, message) = Call::open(request);
         let journal = self.find(&call, message.source).map_err(status)?;
-        let head = journal.head().await.map_err(|error| status(Error::from(error)))?;
+        let head = journal.rows.head().await.map_err(|error| status(Error::from(error)))?;
         let hash = head.hash.0.to_vec();
         Ok(Response::new(GetJournalHeadResponse { sequence: head.sequence.0, hash }))
     }
@@ -159,7 +174,7 @@ impl JournalService for Journals {
     ) -> Result<Response<Self::ReadJournalStream>, Status> {
         let (call, message) = Call::open(request);
         let journal = self.find(&call, message.source).map_err(status)?;
-        let head = journal.head().await.map_err(|error| status(Error::from(error)))?;
+        let head = journal.rows.head().await.map_err(|error| status(Error::from(error)))?;
         let (sender, receiver) = mpsc::channel(2);
         let from = Sequence(message.from_sequence.max(1));
         let shutdown = self.shutdown.clone();

@@ -1,4 +1,6 @@
-//! Multi-row statements for SQLite. A round trip to SQLite's thread costs as much as
+//! Multi-row statements.
+//!
+//! PostgreSQL takes rows as one array a [`column`]. For SQLite there is [`Statement`]: a round trip to SQLite's thread costs as much as
 //! several rows, so rows go in by the hundred, in chunks of a few fixed sizes whose
 //! statements stay prepared.
 //!
@@ -111,6 +113,11 @@ pub(crate) const fn few_statements(rows: usize) -> usize {
     let first = 1 << rows.ilog2();
     let second = first / 2;
     if rows - first >= second { first + second } else { first }
+}
+
+/// One value of every row: what `UNNEST` makes a column of.
+pub fn column<'r, R, T>(rows: &'r [R], value: impl Fn(&'r R) -> T) -> Vec<T> {
+    rows.iter().map(value).collect()
 }
 
 /// The values without repetitions, in the order in which they first come.

@@ -122,10 +122,24 @@ pub enum LogFormat {
     Json,
 }
 
-/// `[database]`: the service's own database.
+/// `[database]`: the database of a service that owns events: a SQLite file, or a
+/// PostgreSQL database if `url` is set.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Database {
+    /// The SQLite file.
+    pub path: PathBuf,
+    /// A PostgreSQL database, such as `postgres://user:password@host:5432/database`, which
+    /// no other service uses. `sslmode=verify-full` and `sslrootcert` secure the way to it.
+    pub url: Option<Secret>,
+    /// How many connections read at the same time.
+    pub readers: u32,
+}
+
+/// `[database]` of the query service: its view, always in a SQLite file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct View {
     /// The SQLite file.
     pub path: PathBuf,
     /// How many connections read at the same time.
@@ -186,15 +200,33 @@ impl Default for Telemetry {
 }
 
 impl Database {
-    /// The folder that the database is in; what belongs to it stands beside it.
-    pub fn folder(&self) -> &Path {
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        folder.unwrap_or(Path::new("."))
+    /// The folder that the database is in; what belongs to it stands beside it. None if it
+    /// is in a server.
+    pub fn folder(&self) -> Option<&Path> {
+        self.url.is_none().then(|| folder(&self.path))
     }
 }
 
 impl Default for Database {
     fn default() -> Self {
-        Self { path: "agora.db".into(), readers: 4 }
+        Self { path: "agora.db".into(), url: None, readers: 4 }
     }
+}
+
+impl View {
+    /// The folder that the view is in; what belongs to it stands beside it.
+    pub fn folder(&self) -> &Path {
+        folder(&self.path)
+    }
+}
+
+impl Default for View {
+    fn default() -> Self {
+        Self { path: "view.db".into(), readers: 4 }
+    }
+}
+
+fn folder(path: &Path) -> &Path {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new("."))
 }

@@ -26,11 +26,7 @@ use std::{
 use ::http::{Request, Response};
 use agora_proto::{FILE_DESCRIPTOR_SET, admin::v1::journal_service_server::JournalServiceServer};
 use bus_schema::Source;
-use sqlx::{Pool, Sqlite};
-use tokio::{
-    net::TcpListener,
-    sync::{Semaphore, watch},
-};
+use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 use tonic::{body::Body, server::NamedService, service::Routes};
 use tower::Service;
@@ -39,7 +35,6 @@ use crate::{
     Keys,
     admin::{Journal, Journals},
     auth::{self, Verifier},
-    committer::Gate,
     config, telemetry,
 };
 
@@ -149,14 +144,16 @@ impl Host {
     }
 
     /// The keys of a service: from `server.secret` if that is set, else from the file
-    /// `secret` in the service's data folder, which is made if it is absent.
+    /// `secret` in the service's data folder, which is made if it is absent. A service whose
+    /// database is in a server has no such folder.
     ///
     /// # Errors
-    /// [`StartError::Secret`].
-    pub fn keys(&self, folder: &Path) -> Result<Keys, StartError> {
-        Ok(match &self.settings.secret {
-            Some(secret) => Keys::derive(secret.as_string())?,
-            None => Keys::from_file(&folder.join(SECRET_FILE))?,
+    /// [`StartError::Secret`] and [`StartError::NoSecret`].
+    pub fn keys(&self, folder: Option<&Path>) -> Result<Keys, StartError> {
+        Ok(match (&self.settings.secret, folder) {
+            (Some(secret), _) => Keys::derive(secret.as_string())?,
+            (None, Some(folder)) => Keys::from_file(&folder.join(SECRET_FILE))?,
+            (None, None) => return Err(StartError::NoSecret),
         })
     }
 
@@ -220,13 +217,8 @@ impl Host {
     }
 
     /// Serves a source's journal by `JournalService`.
-    pub(crate) fn add_journal(
-        &mut self,
-        source: Source,
-        readers: Pool<Sqlite>,
-        gate: watch::Receiver<Gate>,
-    ) {
-        self.journals.insert(source, Journal { readers, gate });
+    pub(crate) fn add_journal(&mut self, source: Source, journal: Journal) {
+        self.journals.insert(source, journal);
     }
 
     /// The health of a part of this process, by name. It is not ready until it says so.

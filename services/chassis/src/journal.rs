@@ -1,14 +1,20 @@
 //! The journal: the append-only, hash-chained table of a source's events, in the
 //! same database and the same transactions as the source's state.
 
+mod postgres;
 mod sqlite;
 
-use std::future::Future;
+use std::{future::Future, time::Duration};
 
 use bus_schema::{Checkpoint, Event, Hash, RequestMark, Sequence, Site, Source};
 use bytes::Bytes;
+use sqlx::migrate::{Migrate, Migrator};
 
-use crate::dead_letter::DeadLetter;
+use crate::{
+    config,
+    database::{Database, OpenError},
+    dead_letter::DeadLetter,
+};
 
 /// One row of a journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +79,18 @@ pub struct RequestRow {
 
 /// The SQL of the chassis on one kind of database. Writes happen in transactions that
 /// the committer begins with [`Backend::begin`], which locks the journal, and ends.
-pub trait Backend: sqlx::Database {
+pub trait Backend: sqlx::Database<Connection: Migrate> {
+    /// Whether the replicas of a service share the database.
+    const IS_SHARED: bool;
+    /// After this time a transaction is given up, and its connection with it.
+    const MAX_TRANSACTION: Duration;
+
+    /// Opens a service's database and migrates the chassis' tables and the service's own.
+    fn open(
+        settings: &config::Database,
+        migrations: &Migrator,
+    ) -> impl Future<Output = Result<Database<Self>, OpenError>> + Send;
+
     /// Begins a writing transaction, locks the journal against other writers, and says
     /// where it ends.
     fn begin(
@@ -149,3 +166,8 @@ pub trait Backend: sqlx::Database {
 
 /// What a statement returns.
 pub type SqlResult<T> = Result<T, sqlx::Error>;
+
+/// A hash or key as a row holds it.
+fn bytes32(bytes: &[u8]) -> SqlResult<[u8; 32]> {
+    bytes.try_into().map_err(|_| sqlx::Error::Decode("32 bytes were expected".into()))
+}

@@ -4,7 +4,7 @@
 //! - The edge: [`config`], [`telemetry`], [`host`] (the gRPC and HTTP
 //!   servers of one process), [`auth`], [`error`], [`page`], [`position`],
 //!   [`fields`].
-//! - The way of a write: [`database`], [`journal`], [`committer`], [`relay`].
+//! - The way of a write: [`database`], [`rows`], [`journal`], [`committer`], [`relay`].
 //! - The way of an event: [`consumer`], [`dead_letter`].
 //! - With the feature `testing`, what the tests of services share: `testing`.
 //!
@@ -30,6 +30,7 @@ pub mod page;
 pub mod position;
 pub mod program;
 pub mod relay;
+pub mod rows;
 pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;

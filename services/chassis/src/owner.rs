@@ -5,15 +5,16 @@
 use std::{convert::Infallible, error::Error as StdError, future::Future};
 
 use bus_schema::{Event, Kind, PostId, Site, Source, Stream, Time};
-use sqlx::{Pool, Sqlite, migrate::Migrator};
+use sqlx::{Pool, migrate::Migrator};
 use uuid::Uuid;
 
 use crate::{
     Error, Explain, Host, StartError, Watermarks,
+    admin::Journal,
     call::Origin,
     committer::{Committer, Writer},
     config, consumer,
-    database::{self, Database, OpenError},
+    database::{self, OpenError},
     journal::Backend,
     relay::Relay,
 };
@@ -86,6 +87,9 @@ pub trait Store: Send + Sync + 'static {
     type Domain: Domain;
     /// The kind of database.
     type Backend: Backend;
+
+    /// The migrations of the service's own tables.
+    fn migrations() -> &'static Migrator;
 
     /// Loads the aggregates that commands touch, in one query a table.
     fn load(
@@ -162,8 +166,6 @@ pub struct Settings<'a> {
     pub database: &'a config::Database,
     /// Where the stream is.
     pub nats: &'a config::Nats,
-    /// The migrations of the service's own tables.
-    pub migrations: &'static Migrator,
 }
 
 /// The running way of a write.
@@ -181,26 +183,23 @@ pub struct Owned<S: Store> {
 ///
 /// # Errors
 /// If the database cannot be opened.
-pub async fn start<S>(
+pub async fn start<S: Store>(
     host: &mut Host,
     store: S,
     settings: Settings<'_>,
-) -> Result<Owned<S>, StartError>
-where
-    S: Store<Backend = Sqlite>,
-{
+) -> Result<Owned<S>, StartError> {
     let source = S::Domain::SOURCE;
-    let database = Database::open(settings.database, settings.migrations).await?;
-    database::spawn_checkpoints(host, source.as_str(), &database.path).await?;
-    let Database { writer, readers, path, lock } = database;
+    let database = S::Backend::open(settings.database, S::migrations()).await?;
+    if let Some(file) = &database.file {
+        database::spawn_checkpoints(host, source.as_str(), &file.path).await?;
+    }
 
-    let wal = database::wal_path(&path);
-    let opened = Writer::open(store, writer, readers.clone(), Some(wal)).await;
-    let (writer, committer) = opened.map_err(|source| OpenError::Sql { path, source })?;
+    let (readers, name) = (database.readers.clone(), database.name.clone());
+    let opened = Writer::open(store, database).await;
+    let (writer, committer) = opened.map_err(|source| OpenError::sql(name, source))?;
     let watermarks = committer.watermarks();
     host.spawn_thread(&format!("{source} committer"), async move {
         writer.run().await;
-        drop(lock);
         Ok::<(), Infallible>(())
     });
 
@@ -219,6 +218,6 @@ where
     for consumed in S::Domain::CONSUMES {
         consumer::spawn(host, source.as_str(), *consumed, committer.clone());
     }
-    host.add_journal(source, readers.clone(), committer.gate());
+    host.add_journal(source, Journal::new(readers.clone(), committer.gate()));
     Ok(Owned { committer, readers, watermarks })
 }

@@ -1,4 +1,4 @@
-//! What the tests of services share: a nats-server of a test's own, tokens, callers,
+//! What the tests of services share: a nats-server and a database of a test's own, tokens, callers,
 //! and what callers are told. Only with the feature `testing`, which nothing but
 //! dev-dependencies turns on.
 //!
@@ -6,6 +6,7 @@
 
 mod caller;
 mod nats;
+mod postgres;
 mod refusal;
 mod texts;
 mod tokens;
@@ -18,6 +19,7 @@ use crate::config;
 
 pub use caller::{Bearer, Connection, connect};
 pub use nats::Nats;
+pub use postgres::{Place, Postgres};
 pub use refusal::Refusal;
 pub use texts::texts;
 pub use tokens::Tokens;

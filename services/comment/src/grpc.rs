@@ -12,15 +12,12 @@ use agora_proto::comment::v1::{
 use chassis::{Call, Keys, Watermarks, committer::Committer, page::Sealer, status};
 use tonic::{Request, Response, Status};
 
-use crate::{
-    posts::Posts,
-    store::{Reader, Sqlite},
-};
+use crate::{posts::Posts, store::Store};
 
 /// The service, as gRPC calls it.
-pub(crate) struct Service {
-    pub(crate) committer: Committer<Sqlite>,
-    pub(crate) reader: Reader,
+pub(crate) struct Service<S: Store> {
+    pub(crate) committer: Committer<S>,
+    pub(crate) reader: S::Reader,
     pub(crate) watermarks: Watermarks,
     pub(crate) posts: Posts,
     pub(crate) sealer: Sealer,
@@ -28,7 +25,7 @@ pub(crate) struct Service {
 }
 
 #[tonic::async_trait]
-impl CommentService for Service {
+impl<S: Store> CommentService for Service<S> {
     async fn create_comment(
         &self,
         request: Request<CreateCommentRequest>,

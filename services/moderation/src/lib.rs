@@ -20,21 +20,26 @@ use chassis::{Host, Running, StartError, host::MAX_RESPONSE_BYTES, owner, page::
 pub use config::Config;
 pub use error::Error;
 
+use store::{Postgres, Sqlite, Store};
+
 /// Puts the service into a process.
 ///
 /// # Errors
 /// If its database or its secret cannot be opened.
 pub async fn mount(host: &mut Host, config: &Config) -> Result<(), StartError> {
+    match &config.database.url {
+        None => mount_on(host, config, Sqlite::new()).await,
+        Some(_) => mount_on(host, config, Postgres::new()).await,
+    }
+}
+
+async fn mount_on<S: Store>(host: &mut Host, config: &Config, store: S) -> Result<(), StartError> {
     let keys = host.keys(config.database.folder())?;
-    let settings = owner::Settings {
-        database: &config.database,
-        nats: &config.nats,
-        migrations: &store::MIGRATIONS,
-    };
-    let owned = owner::start(host, store::Sqlite::new(), settings).await?;
+    let settings = owner::Settings { database: &config.database, nats: &config.nats };
+    let owned = owner::start(host, store, settings).await?;
     let service = grpc::Service {
         committer: owned.committer,
-        reader: store::Reader::new(owned.readers),
+        reader: S::reader(owned.readers),
         watermarks: owned.watermarks,
         sealer: Sealer::new(&keys),
         keys,

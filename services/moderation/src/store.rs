@@ -1,18 +1,70 @@
-//! Where moderation keeps what it knows. All SQL stands in [`sqlite`]: [`Sqlite`] writes,
-//! in the committer's transactions; [`Reader`] reads, on connections of its own.
+//! Where moderation keeps what it knows. All SQL stands in [`Sqlite`] and [`Postgres`]:
+//! they write, in the committer's transactions; their readers read, on connections of
+//! their own. What they have in common stands in `consume` and `write`.
 
+mod consume;
+mod postgres;
+mod rows;
 mod sqlite;
+mod write;
 
-use bus_schema::{CommentId, PostId, Site, Time};
+use std::future::Future;
+
+use bus_schema::{CommentId, PostId, RevisionId, Site, Time};
+use chassis::owner;
 use serde::{Deserialize, Serialize};
-use sqlx::migrate::Migrator;
+use sqlx::Pool;
 
-use crate::domain::Record;
+use crate::domain::{Moderation, Record, SetPolicy};
 
-pub use sqlite::{Reader, Sqlite};
+pub use postgres::Postgres;
+pub use sqlite::Sqlite;
 
-/// The migrations of the service's own tables.
-pub static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+/// Moderation on one kind of database.
+pub trait Store: owner::Store<Domain = Moderation> {
+    /// What reads it.
+    type Reader: Read;
+
+    /// A reader on these connections.
+    fn reader(pool: Pool<Self::Backend>) -> Self::Reader;
+}
+
+/// Reads cases and policies, on connections of its own.
+pub trait Read: Clone + Send + Sync + 'static {
+    /// A version of a site's policy, or the newest. The default policy is version 0.
+    fn policy(
+        &self,
+        site: &Site,
+        version: Option<u32>,
+    ) -> impl Future<Output = Result<Option<SetPolicy>, sqlx::Error>> + Send;
+
+    /// The case of a site's comment.
+    fn case(
+        &self,
+        site: &Site,
+        id: CommentId,
+    ) -> impl Future<Output = Result<Option<Case>, sqlx::Error>> + Send;
+
+    /// A site's cases that were open once, open or closed now, oldest first, after the
+    /// cursor.
+    fn cases(
+        &self,
+        site: &Site,
+        open: bool,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Case>, sqlx::Error>> + Send;
+
+    /// One revision of a comment.
+    fn revision(
+        &self,
+        id: CommentId,
+        revision_id: RevisionId,
+    ) -> impl Future<Output = Result<Option<Revision>, sqlx::Error>> + Send;
+
+    /// What a moderator needs to know besides the case.
+    fn context(&self, case: &Case) -> impl Future<Output = Result<Context, sqlx::Error>> + Send;
+}
 
 /// A comment's case.
 #[derive(Clone, Debug, PartialEq)]
@@ -81,6 +133,9 @@ pub struct Cursor {
 }
 
 impl Cursor {
+    /// Before every case.
+    const START: Self = Self { open_time: i64::MIN, comment_id: uuid::Uuid::nil() };
+
     /// After this case.
     pub fn after(case: &Case) -> Self {
         let open_time = case.open_time.unwrap_or_default().micros();

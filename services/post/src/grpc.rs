@@ -13,19 +13,19 @@ use agora_proto::post::v1::{
 use chassis::{Call, Keys, Watermarks, committer::Committer, page::Sealer, status};
 use tonic::{Request, Response, Status};
 
-use crate::store::{Reader, Sqlite};
+use crate::store::Store;
 
 /// The service, as gRPC calls it.
-pub(crate) struct Service {
-    pub(crate) committer: Committer<Sqlite>,
-    pub(crate) reader: Reader,
+pub(crate) struct Service<S: Store> {
+    pub(crate) committer: Committer<S>,
+    pub(crate) reader: S::Reader,
     pub(crate) watermarks: Watermarks,
     pub(crate) sealer: Sealer,
     pub(crate) keys: Keys,
 }
 
 #[tonic::async_trait]
-impl PostService for Service {
+impl<S: Store> PostService for Service<S> {
     async fn create_post(
         &self,
         request: Request<CreatePostRequest>,

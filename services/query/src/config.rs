@@ -17,7 +17,7 @@ pub struct Config {
     /// Logs and traces.
     pub telemetry: config::Telemetry,
     /// Its view: `view.db`, with its dead letters in a file beside it.
-    pub database: config::Database,
+    pub database: config::View,
 }
 
 impl Default for Config {
@@ -32,7 +32,7 @@ impl Default for Config {
             nats: config::Nats::default(),
             auth: config::Auth::default(),
             telemetry: config::Telemetry::default(),
-            database: config::Database { path: "view.db".into(), ..Default::default() },
+            database: config::View::default(),
         }
     }
 }

@@ -37,7 +37,7 @@ use store::{Reader, View};
 /// # Errors
 /// If its view or its secret cannot be opened.
 pub async fn mount(host: &mut Host, config: &Config) -> Result<(), StartError> {
-    let keys = host.keys(config.database.folder())?;
+    let keys = host.keys(Some(config.database.folder()))?;
     let mut view = View::open(&config.database.path).await?;
     let readers = view.readers(config.database.readers).await?;
     let reader = Reader::new(readers, view.letters(1).await?);

@@ -4,6 +4,7 @@ use std::{
 };
 
 use bus_schema::{Checkpoint, Event, RequestMark, Sequence, Time};
+use tokio::time::timeout;
 
 use super::{
     Committed, Item, Outcome, Refusal, Reply,
@@ -32,7 +33,8 @@ impl<S: Store> Writer<S> {
     pub(super) async fn commit_commands(&mut self, items: Vec<Item<S>>) {
         let mut pending = vec![items];
         while let Some(mut items) = pending.pop() {
-            match self.try_commands(&items).await {
+            let tried = timeout(S::Backend::MAX_TRANSACTION, self.try_commands(&items)).await;
+            match self.ended(tried) {
                 Ok(outcomes) => {
                     for (item, outcome) in items.into_iter().zip(outcomes) {
                         // Who asked may have left; the command was carried out all the same.
@@ -198,7 +200,7 @@ fn request(origin: &Origin) -> Option<(RequestKey, RequestMark)> {
 fn fail<S: Store>(items: Vec<Item<S>>, error: CommitError) {
     let text = crate::error::chain(&error);
     tracing::error!(error = %text, commands = items.len(), "commit failed");
-    let unavailable = matches!(error, CommitError::Database(_));
+    let unavailable = matches!(error, CommitError::Database(_) | CommitError::TimedOut(_));
     for item in items {
         let refusal = if unavailable {
             Error::Unavailable(sqlx::Error::Protocol(text.clone()))

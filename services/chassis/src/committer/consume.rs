@@ -1,4 +1,5 @@
 use bus_schema::{Checkpoint, Time};
+use tokio::time::timeout;
 
 use super::{
     log::Log,
@@ -19,13 +20,16 @@ impl<S: Store> Writer<S> {
     pub(super) async fn apply_batch(&mut self, batch: Batch) -> Result<(), Error> {
         let mut pending = vec![batch];
         while let Some(batch) = pending.pop() {
-            match self.try_batch(&batch, None).await {
+            let tried = timeout(S::Backend::MAX_TRANSACTION, self.try_batch(&batch, None)).await;
+            match self.ended(tried) {
                 Ok(()) => {}
                 Err(error) if error.is_of_data::<S::Backend>() => match batch.split() {
                     Ok((first, second)) => pending.extend([second, first]),
                     Err(single) => {
                         let reason = crate::error::chain(&error);
-                        self.try_batch(&single, Some(&reason)).await?;
+                        let park = self.try_batch(&single, Some(&reason));
+                        let parked = timeout(S::Backend::MAX_TRANSACTION, park).await;
+                        self.ended(parked)?;
                     }
                 },
                 Err(error) => return Err(error.into()),

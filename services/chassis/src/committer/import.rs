@@ -1,4 +1,5 @@
 use bus_schema::{Checkpoint, Event};
+use tokio::time::timeout;
 
 use super::{
     log::Log,
@@ -14,6 +15,11 @@ impl<S: Store> Writer<S> {
     /// Folds rows that a stream holds beyond the journal into state and journal, in one
     /// transaction.
     pub(super) async fn import(&mut self, rows: Vec<Row>) -> Result<(), Error> {
+        let imported = timeout(S::Backend::MAX_TRANSACTION, self.try_import(rows)).await;
+        Ok(self.ended(imported)?)
+    }
+
+    async fn try_import(&mut self, rows: Vec<Row>) -> Result<(), CommitError> {
         let head = self.begin().await?;
         let imported = self.fold_rows(head, rows).await;
         let log = self.end(imported).await?;

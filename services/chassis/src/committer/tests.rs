@@ -19,8 +19,7 @@ use crate::{
     call::Origin,
     config,
     consumer::{Batch, Delivery, Sink as _},
-    content,
-    database::{self, Database},
+    content, database,
     journal::Backend,
     owner::{ApplyError, Caused, ConsumeError, Consumed, Domain, Draft, Store},
 };
@@ -91,6 +90,10 @@ impl Store for Table {
     type Domain = Titles;
     type Backend = Sqlite;
 
+    fn migrations() -> &'static Migrator {
+        &MIGRATIONS
+    }
+
     async fn load(
         &self,
         connection: &mut SqliteConnection,
@@ -154,10 +157,9 @@ struct Fixture {
 
 async fn fixture(gate: Gate) -> Fixture {
     let folder = TempDir::new().unwrap();
-    let settings = config::Database { path: folder.path().join("test.db"), readers: 2 };
-    let database = Database::open(&settings, &MIGRATIONS).await.unwrap();
-    let Database { writer, readers, .. } = database;
-    let (writer, committer) = Writer::open(Table, writer, readers, None).await.unwrap();
+    let settings = config::Database { path: folder.path().join("test.db"), ..Default::default() };
+    let database = Sqlite::open(&settings, &MIGRATIONS).await.unwrap();
+    let (writer, committer) = Writer::open(Table, database).await.unwrap();
     tokio::spawn(writer.run());
     committer.set_gate(gate);
     Fixture { committer, folder }

@@ -1,20 +1,22 @@
 use std::{
     collections::{HashMap, HashSet},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use bus_schema::{Checkpoint, Sequence, Source};
-use sqlx::Pool;
+use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::{
     sync::{Semaphore, mpsc, watch},
-    time::Instant,
+    time::{Instant, error::Elapsed},
 };
 use uuid::Uuid;
 
 use super::{Batch, Committer, Gate, Item, Job, MAX_BATCH, MAX_QUEUED, MAX_QUEUED_BYTES};
 use crate::{
     Error, Position, Watermarks, bulk,
+    database::{Database, LockedFile},
     journal::{Backend, Row, SqlResult},
     owner::{ApplyError, Connection, ConsumeError, Domain, Store},
 };
@@ -33,7 +35,11 @@ pub(crate) struct Writer<S: Store> {
     batches: mpsc::Receiver<Job<Batch>>,
     imports: mpsc::Receiver<Job<Vec<Row>>>,
     gate: watch::Receiver<Gate>,
-    wal: Option<PathBuf>,
+    /// How the connection is opened once more.
+    options: <Connection<S> as sqlx::Connection>::Options,
+    /// The connection is of no use any more.
+    is_lost: bool,
+    file: Option<LockedFile>,
 }
 
 /// Why a transaction was not committed.
@@ -45,6 +51,8 @@ pub(super) enum CommitError {
     Event(#[source] ApplyError),
     #[error("the checkpoint of {0} has moved: another process applies its events too")]
     CheckpointMoved(Source),
+    #[error("the database did not answer within {} s", .0.as_secs())]
+    TimedOut(Duration),
     #[error("event {found} does not chain to the journal, which goes on with {expected}")]
     NotChained { expected: Sequence, found: Sequence },
 }
@@ -55,7 +63,7 @@ impl CommitError {
         match self {
             Self::Database(error) => B::is_data_error(error),
             Self::Event(_) => true,
-            Self::CheckpointMoved(_) | Self::NotChained { .. } => false,
+            Self::CheckpointMoved(_) | Self::TimedOut(_) | Self::NotChained { .. } => false,
         }
     }
 }
@@ -73,6 +81,7 @@ impl From<CommitError> for Error {
     fn from(error: CommitError) -> Self {
         match error {
             CommitError::Database(error) => Self::Unavailable(error),
+            CommitError::TimedOut(_) => Self::Unavailable(sqlx::Error::Protocol(error.to_string())),
             other => Self::internal(other),
         }
     }
@@ -83,10 +92,9 @@ impl<S: Store> Writer<S> {
     /// closed until the relay has compared journal and stream.
     pub(crate) async fn open(
         store: S,
-        mut connection: Connection<S>,
-        readers: Pool<S::Backend>,
-        wal: Option<PathBuf>,
+        database: Database<S::Backend>,
     ) -> SqlResult<(Self, Committer<S>)> {
+        let Database { writer: mut connection, options, readers, file, .. } = database;
         let known: Vec<Source> =
             std::iter::once(S::Domain::SOURCE).chain(S::Domain::CONSUMES.iter().copied()).collect();
         let watermarks = Watermarks::new(&known);
@@ -114,7 +122,9 @@ impl<S: Store> Writer<S> {
             batches: batches_taken,
             imports: imports_taken,
             gate: gate.subscribe(),
-            wal,
+            options,
+            is_lost: false,
+            file,
         };
         let bytes = Arc::new(Semaphore::new(MAX_QUEUED_BYTES));
         let committer = Committer { commands, batches, imports, bytes, gate, readers, watermarks };
@@ -169,6 +179,11 @@ impl<S: Store> Writer<S> {
     /// Begins a transaction and says where the journal ends. A transaction that was begun
     /// but whose journal cannot be read must not stay open.
     pub(super) async fn begin(&mut self) -> Result<Checkpoint, CommitError> {
+        if self.is_lost {
+            self.connection = self.options.connect().await?;
+            self.is_lost = false;
+            tracing::info!(source = %S::Domain::SOURCE, "connected to the database again");
+        }
         let begun = S::Backend::begin(&mut self.connection).await;
         if begun.is_err() {
             self.rollback().await;
@@ -197,15 +212,28 @@ impl<S: Store> Writer<S> {
         if let Err(error) = S::Backend::rollback(&mut self.connection).await {
             // The database itself rolls back on some errors: then there is nothing left to.
             tracing::debug!(%error, "rollback failed");
+            self.is_lost = self.connection.ping().await.is_err();
         }
+    }
+
+    /// What a transaction has ended with. One that was given up leaves its connection in
+    /// the middle of something.
+    pub(super) fn ended<T>(
+        &mut self,
+        tried: Result<Result<T, CommitError>, Elapsed>,
+    ) -> Result<T, CommitError> {
+        tried.unwrap_or_else(|_| {
+            self.is_lost = true;
+            Err(CommitError::TimedOut(S::Backend::MAX_TRANSACTION))
+        })
     }
 
     /// Has the WAL start from its beginning once it is large: background checkpoints
     /// copy it, but only a moment without writers lets it be written over.
     async fn restart_wal(&mut self) {
         const MAX_WAL_BYTES: u64 = 64 * 1024 * 1024;
-        let Some(wal) = &self.wal else { return };
-        let large = std::fs::metadata(wal).is_ok_and(|file| file.len() > MAX_WAL_BYTES);
+        let Some(LockedFile { path, .. }) = &self.file else { return };
+        let large = std::fs::metadata(wal_path(path)).is_ok_and(|file| file.len() > MAX_WAL_BYTES);
         if large && let Err(error) = S::Backend::restart_wal(&mut self.connection).await {
             tracing::warn!(%error, "cannot restart the WAL");
         }
@@ -227,4 +255,11 @@ async fn take_commands<S: Store>(
         items.push(item);
     }
     true
+}
+
+/// The write-ahead log beside a SQLite database.
+fn wal_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    name.into()
 }

@@ -57,6 +57,13 @@ pub enum StartError {
     /// The service's secret cannot be had.
     #[error(transparent)]
     Secret(#[from] KeysError),
+    /// A service whose database is in a server was given no secret.
+    #[error(
+        "server.secret (AGORA_SERVER__SECRET) is needed with database.url: at least {} characters, \
+         the same for every replica",
+        crate::Keys::MIN_SECRET
+    )]
+    NoSecret,
     /// NATS cannot be used.
     #[error(transparent)]
     Nats(#[from] NatsError),

@@ -1,11 +1,18 @@
 //! The chassis' SQL on SQLite.
 
+use std::time::Duration;
+
 use bus_schema::{Checkpoint, Hash, Sequence, Source};
-use sqlx::{Row as _, Sqlite, SqliteConnection, sqlite::SqliteRow};
+use sqlx::{Row as _, Sqlite, SqliteConnection, migrate::Migrator, sqlite::SqliteRow};
 use uuid::Uuid;
 
-use super::{Backend, RequestKey, RequestRow, Row, SqlResult};
-use crate::{bulk::Statement, dead_letter::DeadLetter};
+use super::{Backend, RequestKey, RequestRow, Row, SqlResult, bytes32};
+use crate::{
+    bulk::Statement,
+    config,
+    database::{Database, OpenError},
+    dead_letter::DeadLetter,
+};
 
 static APPEND: Statement =
     Statement::new("INSERT OR FAIL INTO journal (sequence, hash, event) VALUES ", "(?, ?, ?)", "");
@@ -24,6 +31,17 @@ static PARK: Statement = Statement::new(
 );
 
 impl Backend for Sqlite {
+    const IS_SHARED: bool = false;
+    // A slow disk only takes its time: there is nobody else to turn to.
+    const MAX_TRANSACTION: Duration = Duration::MAX;
+
+    async fn open(
+        settings: &config::Database,
+        migrations: &Migrator,
+    ) -> Result<Database<Self>, OpenError> {
+        Database::open_file(settings, migrations).await
+    }
+
     async fn begin(connection: &mut SqliteConnection) -> SqlResult<Checkpoint> {
         // Both in one round trip to SQLite's thread.
         let row =
@@ -106,9 +124,9 @@ impl Backend for Sqlite {
         rows.iter()
             .map(|row| {
                 Ok(RequestRow {
-                    key: RequestKey(bytes32(row, "key")?),
+                    key: RequestKey(bytes32(row.try_get("key")?)?),
                     sequence: Sequence::from_i64(row.try_get("sequence")?),
-                    hash: bytes32(row, "hash")?,
+                    hash: bytes32(row.try_get("hash")?)?,
                 })
             })
             .collect()
@@ -175,13 +193,7 @@ impl Backend for Sqlite {
             .bind(source.as_str())
             .fetch_all(connection)
             .await?;
-        rows.iter()
-            .map(|row| {
-                let id: Option<Vec<u8>> = row.try_get("aggregate")?;
-                id.map(|id| Uuid::from_slice(&id).map_err(|error| invalid("aggregate", error)))
-                    .transpose()
-            })
-            .collect()
+        rows.iter().map(|row| row.try_get("aggregate")).collect()
     }
 
     async fn restart_wal(connection: &mut SqliteConnection) -> SqlResult<()> {
@@ -207,15 +219,6 @@ impl Backend for Sqlite {
 fn checkpoint(row: &SqliteRow) -> SqlResult<Checkpoint> {
     Ok(Checkpoint {
         sequence: Sequence::from_i64(row.try_get("sequence")?),
-        hash: Hash(bytes32(row, "hash")?),
+        hash: Hash(bytes32(row.try_get("hash")?)?),
     })
-}
-
-fn bytes32(row: &SqliteRow, column: &str) -> SqlResult<[u8; 32]> {
-    let bytes: &[u8] = row.try_get(column)?;
-    bytes.try_into().map_err(|error| invalid(column, error))
-}
-
-fn invalid(column: &str, error: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {
-    sqlx::Error::ColumnDecode { index: column.to_owned(), source: Box::new(error) }
 }

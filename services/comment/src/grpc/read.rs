@@ -9,10 +9,10 @@ use chassis::{Call, auth::Permission, fields::Fields, page};
 use super::{Service, encode};
 use crate::{
     Error,
-    store::{Cursor, Page, Viewer},
+    store::{Cursor, Page, Read as _, Store, Viewer},
 };
 
-impl Service {
+impl<S: Store> Service<S> {
     pub(super) async fn get(
         &self,
         call: Call,

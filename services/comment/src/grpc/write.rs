@@ -17,6 +17,7 @@ use super::{Service, encode};
 use crate::{
     Error,
     domain::{self, Actor, Author, Change, Command, Create, Reply},
+    store::Store,
 };
 
 /// How many bytes a command without a text holds in the queue.
@@ -31,7 +32,7 @@ struct Target {
     position: Position,
 }
 
-impl Service {
+impl<S: Store> Service<S> {
     pub(super) async fn create(
         &self,
         call: Call,

@@ -1,22 +1,23 @@
-mod reader;
-
 use std::collections::HashMap;
 
-use agora_proto::event::v1 as event;
-use bus_schema::{CommentId, Event, EventId, Kind, PostId, Site, Source, Time};
+use bus_schema::{CommentId, Event, PostId, Site, Source};
 use chassis::{
-    bulk::{Statement, distinct},
-    content,
-    owner::{ConsumeError, Consumed, Store},
+    bulk::Statement,
+    owner::{self, ConsumeError, Consumed},
 };
-use sqlx::{Row as _, SqliteConnection, sqlite::SqliteRow};
+use sqlx::{FromRow as _, Pool, SqliteConnection, SqlitePool, migrate::Migrator};
 
+use super::{
+    Cursor, Page, Read, Seen, Store, Viewer, left, named_comments, named_posts, page, revisions,
+    rows::{self, post_state_number},
+    touched,
+};
 use crate::{
     consumer::Said,
-    domain::{Author, Command, Comment, Comments, Post, PostState, State, Verdict},
+    domain::{Command, Comment, Comments, Post, State},
 };
 
-pub use reader::Reader;
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 static LOAD: Statement = Statement::new(
     "SELECT c.*, (\
@@ -52,29 +53,81 @@ static WRITE_DECISIONS: Statement = Statement::new(
     " ON CONFLICT (revision_id) DO UPDATE SET decision = excluded.decision",
 );
 
+/// A comment with the newest revision that a viewer may see. `?1` says whether the
+/// viewer sees everything, `?2` is the reader's id, if they have one.
+///
+/// Readers see a comment if it and every ancestor have a visible revision: the newest
+/// one that was approved or rejected, if it was approved. Authors see their own.
+macro_rules! select_seen {
+    ($rest:literal) => {
+        concat!(
+            "WITH seen AS (\
+                 SELECT c.*, c.author_id = ?2 AS own, (\
+                     SELECT d.decision FROM revision r JOIN decision d USING (revision_id) \
+                     WHERE r.comment_id = c.comment_id AND d.decision IN (2, 3) \
+                     ORDER BY r.revision DESC LIMIT 1\
+                 ) AS verdict, (\
+                     SELECT r.revision FROM revision r JOIN decision d USING (revision_id) \
+                     WHERE r.comment_id = c.comment_id AND d.decision IN (2, 3) \
+                     ORDER BY r.revision DESC LIMIT 1\
+                 ) AS decided FROM comment c\
+             ) \
+             SELECT s.*, r.revision AS seen_revision, r.body, r.time, d.decision \
+             FROM seen s \
+             JOIN revision r ON r.comment_id = s.comment_id \
+                 AND r.revision = CASE WHEN ?1 OR s.own THEN s.revision ELSE s.decided END \
+             LEFT JOIN decision d ON d.revision_id = r.revision_id \
+             WHERE (?1 OR s.own OR NOT EXISTS (\
+                 WITH RECURSIVE up (id, parent_id) AS (\
+                     SELECT s.comment_id, s.parent_id \
+                     UNION ALL \
+                     SELECT p.comment_id, p.parent_id FROM comment p \
+                     JOIN up ON p.comment_id = up.parent_id\
+                 ) \
+                 SELECT 1 FROM up WHERE 2 IS NOT (\
+                     SELECT d.decision FROM revision r JOIN decision d USING (revision_id) \
+                     WHERE r.comment_id = up.id AND d.decision IN (2, 3) \
+                     ORDER BY r.revision DESC LIMIT 1\
+                 )\
+             )) AND ",
+            $rest
+        )
+    };
+}
+
+const ONE: &str = select_seen!("s.comment_id = ?3 AND s.site = ?4");
+const LIST: &str = select_seen!(
+    "s.post_id = ?3 AND s.site = ?4 AND (s.create_time, s.comment_id) > (?5, ?6) \
+     ORDER BY s.create_time, s.comment_id LIMIT ?7"
+);
+
 /// The state of comments in SQLite.
 pub struct Sqlite;
 
 impl Store for Sqlite {
+    type Reader = Reader;
+
+    fn reader(pool: Pool<sqlx::Sqlite>) -> Reader {
+        Reader { pool }
+    }
+}
+
+impl owner::Store for Sqlite {
     type Domain = Comments;
     type Backend = sqlx::Sqlite;
+
+    fn migrations() -> &'static Migrator {
+        &MIGRATIONS
+    }
 
     async fn load(
         &self,
         connection: &mut SqliteConnection,
         commands: &[&Command],
     ) -> Result<State, sqlx::Error> {
-        let comments = commands.iter().filter_map(|command| match command {
-            Command::Create(create) => create.parent_id,
-            Command::Change { comment_id, .. } => Some(*comment_id),
-        });
-        let posts = commands.iter().filter_map(|command| match command {
-            Command::Create(create) => Some(create.post_id),
-            Command::Change { .. } => None,
-        });
         Ok(State {
-            comments: load_comments(connection, &distinct(comments)).await?,
-            posts: load_posts(connection, &distinct(posts)).await?,
+            comments: load_comments(connection, &named_comments(commands)).await?,
+            posts: load_posts(connection, &named_posts(commands)).await?,
         })
     }
 
@@ -83,8 +136,7 @@ impl Store for Sqlite {
         connection: &mut SqliteConnection,
         events: &[Event],
     ) -> Result<State, sqlx::Error> {
-        let comments = events.iter().filter_map(|event| event.aggregate).map(CommentId::from);
-        let comments = load_comments(connection, &distinct(comments)).await?;
+        let comments = load_comments(connection, &touched(events)).await?;
         Ok(State { comments, posts: HashMap::new() })
     }
 
@@ -94,11 +146,8 @@ impl Store for Sqlite {
         state: &State,
         events: &[Event],
     ) -> Result<(), sqlx::Error> {
-        let ids = distinct(events.iter().filter_map(|event| event.aggregate));
-        let comments: Vec<&Comment> =
-            ids.into_iter().filter_map(|id| state.comments.get(&id.into())).collect();
         WRITE
-            .execute(connection, &comments, |query, comment| {
+            .execute(connection, &left(state, events), |query, comment| {
                 query
                     .bind(comment.id.as_bytes().as_slice())
                     .bind(comment.site.as_str())
@@ -113,11 +162,8 @@ impl Store for Sqlite {
                     .bind(comment.update_time.micros())
             })
             .await?;
-
-        let revisions: Vec<_> =
-            events.iter().map(revision).filter_map(Result::transpose).collect::<Result<_, _>>()?;
         WRITE_REVISIONS
-            .execute(connection, &revisions, |query, revision| {
+            .execute(connection, &revisions(events)?, |query, revision| {
                 query
                     .bind(revision.comment_id.as_bytes().as_slice())
                     .bind(revision.number)
@@ -147,7 +193,7 @@ impl Store for Sqlite {
         let decisions: Vec<_> = said.decisions.into_iter().collect();
         WRITE_DECISIONS
             .execute(connection, &decisions, |query, (revision, decision)| {
-                query.bind(revision.as_bytes().as_slice()).bind(i64::from(i32::from(*decision)))
+                query.bind(revision.as_bytes().as_slice()).bind(i32::from(*decision))
             })
             .await?;
         // What others say makes no event of comments.
@@ -155,100 +201,76 @@ impl Store for Sqlite {
     }
 }
 
-/// A revision that an event makes.
-struct Revision<'e> {
-    comment_id: CommentId,
-    number: u32,
-    id: EventId,
-    body: &'e str,
-    time: Time,
-}
-
-fn revision(event: &Event) -> Result<Option<Revision<'_>>, sqlx::Error> {
-    let (number, body): (u32, Option<&event::Content>) = match &event.kind {
-        Kind::CommentCreated(created) => (1, created.body.as_ref()),
-        Kind::CommentUpdated(updated) => (updated.revision, updated.body.as_ref()),
-        _ => return Ok(None),
-    };
-    let Some(comment_id) = event.aggregate.map(CommentId::from) else { return Ok(None) };
-    let body = content::open(body).map_err(|error| sqlx::Error::Encode(error.into()))?;
-    Ok(Some(Revision { comment_id, number, id: event.id, body, time: event.time }))
-}
-
 async fn load_comments(
     connection: &mut SqliteConnection,
     ids: &[CommentId],
 ) -> Result<HashMap<CommentId, Comment>, sqlx::Error> {
-    let rows =
+    let found =
         LOAD.fetch(connection, ids, |query, id| query.bind(id.as_bytes().as_slice())).await?;
-    rows.iter().map(|row| comment(row).map(|comment| (comment.id, comment))).collect()
+    let comments = found.iter().map(|row| Comment::try_from(rows::Comment::from_row(row)?));
+    comments.map(|comment| comment.map(|comment| (comment.id, comment))).collect()
 }
 
 async fn load_posts(
     connection: &mut SqliteConnection,
     ids: &[PostId],
 ) -> Result<HashMap<PostId, Post>, sqlx::Error> {
-    let rows =
+    let found =
         LOAD_POSTS.fetch(connection, ids, |query, id| query.bind(id.as_bytes().as_slice())).await?;
-    rows.iter()
-        .map(|row| {
-            let id = PostId::from_slice(row.try_get("post_id")?);
-            let id = id.map_err(|error| invalid("post_id", error))?;
-            let state = match row.try_get("state")? {
-                1 => PostState::Open,
-                2 => PostState::Closed,
-                3 => PostState::Deleted,
-                other => return Err(invalid("state", format!("{other} is no state"))),
-            };
-            Ok((id, Post { site: site(row)?, state }))
-        })
-        .collect()
+    found.iter().map(|row| rows::Post::from_row(row)?.try_into()).collect()
 }
 
-fn comment(row: &SqliteRow) -> Result<Comment, sqlx::Error> {
-    let parent_id: Option<&[u8]> = row.try_get("parent_id")?;
-    let parent_id = parent_id.map(CommentId::from_slice).transpose();
-    let id = |column| {
-        let bytes: &[u8] = row.try_get(column)?;
-        uuid::Uuid::from_slice(bytes).map_err(|error| invalid(column, error))
-    };
-    let verdict = match row.try_get("verdict")? {
-        None | Some(1) => None,
-        Some(2) => Some(Verdict::Approved),
-        Some(3) => Some(Verdict::Rejected),
-        Some(other) => return Err(invalid("verdict", format!("{other} is no decision"))),
-    };
-    Ok(Comment {
-        id: id("comment_id")?.into(),
-        site: site(row)?,
-        post_id: id("post_id")?.into(),
-        parent_id: parent_id.map_err(|error| invalid("parent_id", error))?,
-        depth: row.try_get("depth")?,
-        author: Author { id: row.try_get("author_id")?, name: row.try_get("author_name")? },
-        revision: row.try_get("revision")?,
-        deleted: row.try_get("deleted")?,
-        verdict,
-        create_time: Time::from_micros(row.try_get("create_time")?),
-        update_time: Time::from_micros(row.try_get("update_time")?),
-    })
+/// Reads comments from SQLite.
+#[derive(Clone)]
+pub struct Reader {
+    pool: SqlitePool,
 }
 
-const fn post_state_number(state: PostState) -> i64 {
-    match state {
-        PostState::Open => 1,
-        PostState::Closed => 2,
-        PostState::Deleted => 3,
+impl Read for Reader {
+    async fn comment(
+        &self,
+        site: &Site,
+        id: CommentId,
+        viewer: &Viewer,
+    ) -> Result<Option<Seen>, sqlx::Error> {
+        let row: Option<rows::Seen> = sqlx::query_as(ONE)
+            .bind(*viewer == Viewer::Moderator)
+            .bind(viewer.id())
+            .bind(id.as_bytes().as_slice())
+            .bind(site.as_str())
+            .fetch_optional(&self.pool)
+            .await?;
+        row.map(Seen::try_from).transpose()
     }
-}
 
-fn site(row: &SqliteRow) -> Result<Site, sqlx::Error> {
-    let text: &str = row.try_get("site")?;
-    text.parse().map_err(|error| invalid("site", error))
-}
+    async fn comments(
+        &self,
+        site: &Site,
+        post_id: PostId,
+        viewer: &Viewer,
+        after: Option<Cursor>,
+        size: usize,
+    ) -> Result<Page, sqlx::Error> {
+        let after = after.unwrap_or(Cursor::START);
+        let rows = sqlx::query_as(LIST)
+            .bind(*viewer == Viewer::Moderator)
+            .bind(viewer.id())
+            .bind(post_id.as_bytes().as_slice())
+            .bind(site.as_str())
+            .bind(after.create_time)
+            .bind(after.comment_id.as_bytes().as_slice())
+            // One more tells whether anything follows.
+            .bind(size as i64 + 1)
+            .fetch(&self.pool);
+        page(rows, size).await
+    }
 
-fn invalid(
-    column: &str,
-    error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-) -> sqlx::Error {
-    sqlx::Error::ColumnDecode { index: column.to_owned(), source: error.into() }
+    async fn knows_post(&self, site: &Site, post_id: PostId) -> Result<bool, sqlx::Error> {
+        let found = sqlx::query("SELECT 1 FROM post WHERE post_id = ? AND site = ?")
+            .bind(post_id.as_bytes().as_slice())
+            .bind(site.as_str())
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(found.is_some())
+    }
 }

@@ -2,19 +2,16 @@ use std::collections::HashMap;
 
 use agora_comment::{
     domain::{Comment, Comments, Post, PostState, Reply, State, Verdict},
-    store::{Cursor, MIGRATIONS, Page, Reader, Seen, Sqlite, Viewer},
+    store::{Cursor, Page, Postgres, Read as _, Seen, Sqlite, Store, Viewer},
 };
 use agora_proto::{comment::v1::Decision, event::v1 as event};
 use bus_schema::{CommentId, Event, EventId, Kind, PostId, Sequence, Site, Source, Time};
 use chassis::{
-    config,
-    database::Database,
     journal::Backend as _,
-    owner::{Domain as _, Store as _},
+    owner::{Connection, Domain as _},
+    testing::Place,
 };
 use proptest::prelude::*;
-use sqlx::SqliteConnection;
-use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use super::commands::{Input, Sent, decide, inputs, reason, steps};
@@ -146,28 +143,27 @@ fn foreign(source: Source, site: Site, post_id: PostId, kind: Kind) -> Event {
 }
 
 /// A database, written as the committer does.
-struct Stored {
-    connection: SqliteConnection,
-    reader: Reader,
+struct Stored<S: Store> {
+    store: S,
+    connection: Connection<S>,
+    reader: S::Reader,
     written: u64,
-    _folder: TempDir,
+    _place: Place,
 }
 
-impl Stored {
-    async fn new() -> Self {
-        let folder = TempDir::new().unwrap();
-        let path = folder.path().join("comment.db");
-        let settings = config::Database { path, ..Default::default() };
-        let database = Database::open(&settings, &MIGRATIONS).await.unwrap();
-        let reader = Reader::new(database.readers);
-        Self { connection: database.writer, reader, written: 0, _folder: folder }
+impl<S: Store> Stored<S> {
+    async fn new(store: S) -> Self {
+        let place = Place::of::<S>("comment").await;
+        let database = S::Backend::open(&place.settings, S::migrations()).await.unwrap();
+        let reader = S::reader(database.readers);
+        Self { store, connection: database.writer, reader, written: 0, _place: place }
     }
 
     /// Carries out commands in one transaction; what is refused, by its reason.
     async fn commit(&mut self, batch: &[Sent]) -> Vec<Result<(EventId, Reply), &'static str>> {
-        sqlx::Sqlite::begin(&mut self.connection).await.unwrap();
+        S::Backend::begin(&mut self.connection).await.unwrap();
         let sent: Vec<_> = batch.iter().map(|sent| &sent.command).collect();
-        let mut state = Sqlite.load(&mut self.connection, &sent).await.unwrap();
+        let mut state = self.store.load(&mut self.connection, &sent).await.unwrap();
         let (mut events, mut outcomes) = (Vec::new(), Vec::new());
         for sent in batch {
             let event = match decide(&state, sent, Sequence(self.written + 1)) {
@@ -182,29 +178,30 @@ impl Stored {
             self.written += 1;
             events.push(event);
         }
-        Sqlite.write(&mut self.connection, &state, &events).await.unwrap();
-        sqlx::Sqlite::commit(&mut self.connection).await.unwrap();
+        self.store.write(&mut self.connection, &state, &events).await.unwrap();
+        S::Backend::commit(&mut self.connection).await.unwrap();
         outcomes
     }
 
     /// Folds events of comments that came from a stream, in one transaction.
     async fn import(&mut self, events: &[Event]) {
-        sqlx::Sqlite::begin(&mut self.connection).await.unwrap();
-        let mut state = Sqlite.load_for(&mut self.connection, events).await.unwrap();
+        S::Backend::begin(&mut self.connection).await.unwrap();
+        let mut state = self.store.load_for(&mut self.connection, events).await.unwrap();
         for event in events {
             Comments::apply(&mut state, event).unwrap();
         }
-        Sqlite.write(&mut self.connection, &state, events).await.unwrap();
-        sqlx::Sqlite::commit(&mut self.connection).await.unwrap();
+        self.store.write(&mut self.connection, &state, events).await.unwrap();
+        S::Backend::commit(&mut self.connection).await.unwrap();
     }
 
     /// Hears of others' events, in one transaction.
     async fn consume(&mut self, events: &[Event]) {
         let Some(first) = events.first() else { return };
-        sqlx::Sqlite::begin(&mut self.connection).await.unwrap();
-        let consumed = Sqlite.consume(&mut self.connection, first.source, events).await.unwrap();
+        S::Backend::begin(&mut self.connection).await.unwrap();
+        let consumed =
+            self.store.consume(&mut self.connection, first.source, events).await.unwrap();
         assert_eq!(consumed.caused, []);
-        sqlx::Sqlite::commit(&mut self.connection).await.unwrap();
+        S::Backend::commit(&mut self.connection).await.unwrap();
     }
 
     /// All pages of a post's list.
@@ -232,12 +229,15 @@ proptest! {
     /// decisions before it has the revisions.
     #[test]
     fn a_database_is_as_good_as_memory(steps in steps()) {
-        Runtime::new().unwrap().block_on(compare(inputs(&steps)));
+        Runtime::new().unwrap().block_on(async {
+            compare(|| Sqlite, inputs(&steps)).await;
+            compare(|| Postgres, inputs(&steps)).await;
+        });
     }
 }
 
-async fn compare(inputs: Vec<Input>) {
-    let (mut model, mut stored) = (Model::default(), Stored::new().await);
+async fn compare<S: Store>(store: impl Fn() -> S, inputs: Vec<Input>) {
+    let (mut model, mut stored) = (Model::default(), Stored::new(store()).await);
     // Commands between what is heard come as one batch.
     let mut waiting = Vec::new();
     for input in inputs {
@@ -257,7 +257,7 @@ async fn compare(inputs: Vec<Input>) {
     commit(&mut model, &mut stored, &mut waiting).await;
     assert_same(&model, &mut stored).await;
 
-    let mut rebuilt = Stored::new().await;
+    let mut rebuilt = Stored::new(store()).await;
     let comments = model.state.comments.values();
     let decisions: Vec<_> = comments
         .flat_map(|it| model.revisions[&it.id].iter().map(|revision| decision(it, revision)))
@@ -275,7 +275,7 @@ async fn compare(inputs: Vec<Input>) {
 }
 
 /// Carries out what waits as one batch.
-async fn commit(model: &mut Model, stored: &mut Stored, waiting: &mut Vec<Sent>) {
+async fn commit<S: Store>(model: &mut Model, stored: &mut Stored<S>, waiting: &mut Vec<Sent>) {
     let batch = std::mem::take(waiting);
     for (sent, outcome) in batch.iter().zip(stored.commit(&batch).await) {
         let id = outcome.as_ref().ok().map(|(id, _)| *id);
@@ -284,7 +284,7 @@ async fn commit(model: &mut Model, stored: &mut Stored, waiting: &mut Vec<Sent>)
 }
 
 /// That a database shows everybody what the model does, and answers retries as it did.
-async fn assert_same(model: &Model, stored: &mut Stored) {
+async fn assert_same<S: Store>(model: &Model, stored: &mut Stored<S>) {
     let reader = |id: &str| Viewer::Reader { id: Some(id.into()) };
     let viewers =
         [Viewer::Moderator, Viewer::Reader { id: None }, reader("author 0"), reader("author 1")];
@@ -301,7 +301,7 @@ async fn assert_same(model: &Model, stored: &mut Stored) {
     }
     for (event, reply) in model.events.iter().zip(&model.replies) {
         let events = std::slice::from_ref(event);
-        let state = Sqlite.load_for(&mut stored.connection, events).await.unwrap();
+        let state = stored.store.load_for(&mut stored.connection, events).await.unwrap();
         let again = Comments::reply(&state, event).unwrap();
         // What moderation says is no part of an answer.
         let comment = Comment { verdict: reply.comment.verdict, ..again.comment };

@@ -7,9 +7,12 @@ use agora_proto::moderation::v1::{
 use chassis::{Call, fields::Fields, page};
 
 use super::{Service, encode};
-use crate::{Error, store::Cursor};
+use crate::{
+    Error,
+    store::{Cursor, Read as _, Store},
+};
 
-impl Service {
+impl<S: Store> Service<S> {
     pub(super) async fn policy(
         &self,
         call: Call,

@@ -20,6 +20,7 @@ use super::{Service, encode, parse};
 use crate::{
     Error,
     domain::{self, Command, Record, Reply},
+    store::{Read as _, Store},
 };
 
 /// How many bytes a command without a text holds in the queue.
@@ -37,7 +38,7 @@ struct Wanted {
     position: Position,
 }
 
-impl Service {
+impl<S: Store> Service<S> {
     pub(super) async fn replace_policy(
         &self,
         call: Call,

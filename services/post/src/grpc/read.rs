@@ -12,10 +12,10 @@ use chassis::{
 use super::{Service, encode};
 use crate::{
     Error, domain,
-    store::{Cursor, Key, Page},
+    store::{Cursor, Key, Page, Read as _, Store},
 };
 
-impl Service {
+impl<S: Store> Service<S> {
     pub(super) async fn get(
         &self,
         call: Call,

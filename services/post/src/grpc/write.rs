@@ -19,6 +19,7 @@ use super::{Service, encode};
 use crate::{
     Error,
     domain::{self, Actor, Author, Change, Command, Post, Text},
+    store::Store,
 };
 
 /// How many bytes a command holds in the queue besides what its request brings.
@@ -33,7 +34,7 @@ struct Target {
     position: Position,
 }
 
-impl Service {
+impl<S: Store> Service<S> {
     pub(super) async fn create(
         &self,
         call: Call,

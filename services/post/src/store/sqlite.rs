@@ -1,18 +1,24 @@
 use std::collections::HashMap;
 
-use bus_schema::{Event, Kind, PostId, Site, Source, Time};
+use bus_schema::{Event, PostId, Site, Source};
 use chassis::{
-    bulk::{Statement, distinct},
-    owner::{ConsumeError, Consumed, Store},
+    bulk::Statement,
+    owner::{self, ConsumeError, Consumed},
+    rows::parse,
 };
-use futures::TryStreamExt as _;
-use sqlx::{Row as _, SqliteConnection, SqlitePool, sqlite::SqliteRow};
+use sqlx::{FromRow as _, Pool, SqliteConnection, SqlitePool, migrate::Migrator};
 
-use super::{Cursor, Key, MAX_PAGE_BYTES, Page};
+use super::{
+    Cursor, Key, Page, Read, Store, changed, left, named_revisions, new_texts, page,
+    rows::{self, state_number},
+    taken_keys, touched,
+};
 use crate::{
     consumer,
-    domain::{Author, Command, Post, PostState, Posts, State, Text},
+    domain::{Command, Post, Posts, State},
 };
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 static LOAD: Statement = Statement::new(
     "SELECT p.*, r.title, r.body FROM post p JOIN revision r USING (post_id, revision) \
@@ -49,26 +55,28 @@ static WRITE_TEXTS: Statement = Statement::new(
 pub struct Sqlite;
 
 impl Store for Sqlite {
+    type Reader = Reader;
+
+    fn reader(pool: Pool<sqlx::Sqlite>) -> Reader {
+        Reader { pool }
+    }
+}
+
+impl owner::Store for Sqlite {
     type Domain = Posts;
     type Backend = sqlx::Sqlite;
+
+    fn migrations() -> &'static Migrator {
+        &MIGRATIONS
+    }
 
     async fn load(
         &self,
         connection: &mut SqliteConnection,
         commands: &[&Command],
     ) -> Result<State, sqlx::Error> {
-        let changed = commands.iter().filter_map(|command| match command {
-            Command::Change { post_id, .. } => Some(*post_id),
-            Command::Create { .. } => None,
-        });
-        let posts = load_posts(connection, distinct(changed)).await?;
-        let keys = commands.iter().filter_map(|command| match command {
-            Command::Create { site, external_key, .. } => {
-                Some((site.clone(), external_key.clone()?))
-            }
-            Command::Change { .. } => None,
-        });
-        let keys = load_keys(connection, keys.collect()).await?;
+        let posts = load_posts(connection, &changed(commands)).await?;
+        let keys = load_keys(connection, &taken_keys(commands)).await?;
         let texts = posts.values().map(|post| ((post.id, post.revision), post.text.clone()));
         let texts = texts.collect();
         Ok(State { posts, keys, texts })
@@ -79,19 +87,14 @@ impl Store for Sqlite {
         connection: &mut SqliteConnection,
         events: &[Event],
     ) -> Result<State, sqlx::Error> {
-        let ids = events.iter().filter_map(|event| event.post_id);
-        let posts = load_posts(connection, distinct(ids)).await?;
-        let named = events.iter().filter_map(|event| match &event.kind {
-            Kind::PostClosed(closed) => Some((event.post_id?, closed.revision)),
-            Kind::PostReopened(reopened) => Some((event.post_id?, reopened.revision)),
-            _ => None,
-        });
-        let rows = LOAD_TEXTS
-            .fetch(connection, &distinct(named), |query, (id, revision)| {
+        let posts = load_posts(connection, &touched(events)).await?;
+        let named = named_revisions(events);
+        let found = LOAD_TEXTS
+            .fetch(connection, &named, |query, (id, revision)| {
                 query.bind(id.as_bytes().as_slice()).bind(*revision)
             })
             .await?;
-        let texts = rows.iter().map(|row| Ok(((id(row)?, row.try_get("revision")?), text(row)?)));
+        let texts = found.iter().map(|row| rows::Revision::from_row(row)?.try_into());
         let texts = texts.collect::<Result<_, sqlx::Error>>()?;
         Ok(State { posts, keys: HashMap::new(), texts })
     }
@@ -102,10 +105,8 @@ impl Store for Sqlite {
         state: &State,
         events: &[Event],
     ) -> Result<(), sqlx::Error> {
-        let ids = distinct(events.iter().filter_map(|event| event.post_id));
-        let posts: Vec<&Post> = ids.iter().filter_map(|id| state.posts.get(id)).collect();
         WRITE
-            .execute(connection, &posts, |query, post| {
+            .execute(connection, &left(state, events), |query, post| {
                 query
                     .bind(post.id.as_bytes().as_slice())
                     .bind(post.site.as_str())
@@ -118,16 +119,8 @@ impl Store for Sqlite {
                     .bind(post.update_time.micros())
             })
             .await?;
-
-        let revisions = events.iter().filter_map(|event| match &event.kind {
-            Kind::PostCreated(_) => Some((event.post_id?, 1)),
-            Kind::PostUpdated(updated) => Some((event.post_id?, updated.revision)),
-            _ => None,
-        });
-        let texts: Vec<_> =
-            revisions.filter_map(|key| Some((key, state.texts.get(&key)?))).collect();
         WRITE_TEXTS
-            .execute(connection, &texts, |query, ((id, revision), text)| {
+            .execute(connection, &new_texts(state, events), |query, ((id, revision), text)| {
                 query
                     .bind(id.as_bytes().as_slice())
                     .bind(*revision)
@@ -150,46 +143,42 @@ impl Store for Sqlite {
 
 async fn load_posts(
     connection: &mut SqliteConnection,
-    ids: Vec<PostId>,
+    ids: &[PostId],
 ) -> Result<HashMap<PostId, Post>, sqlx::Error> {
-    let rows =
-        LOAD.fetch(connection, &ids, |query, id| query.bind(id.as_bytes().as_slice())).await?;
-    rows.iter().map(|row| post(row).map(|post| (post.id, post))).collect()
+    let found =
+        LOAD.fetch(connection, ids, |query, id| query.bind(id.as_bytes().as_slice())).await?;
+    let posts = found.iter().map(|row| Post::try_from(rows::Post::from_row(row)?));
+    posts.map(|post| post.map(|post| (post.id, post))).collect()
 }
 
 /// Which posts have these keys.
 async fn load_keys(
     connection: &mut SqliteConnection,
-    keys: Vec<(Site, String)>,
+    keys: &[(Site, String)],
 ) -> Result<HashMap<(Site, String), PostId>, sqlx::Error> {
-    let rows = LOAD_KEYS
-        .fetch(connection, &distinct(keys.into_iter()), |query, (site, key)| {
-            query.bind(site.as_str()).bind(key.as_str())
-        })
+    let found = LOAD_KEYS
+        .fetch(connection, keys, |query, (site, key)| query.bind(site.as_str()).bind(key.as_str()))
         .await?;
-    rows.iter().map(|row| Ok(((site(row)?, row.try_get("external_key")?), id(row)?))).collect()
+    found
+        .iter()
+        .map(|row| {
+            let row = rows::Key::from_row(row)?;
+            Ok(((parse("site", &row.site)?, row.external_key), row.post_id.into()))
+        })
+        .collect()
 }
 
-/// Reads posts, on connections of its own.
+/// Reads posts from SQLite.
 #[derive(Clone)]
 pub struct Reader {
     pool: SqlitePool,
 }
 
-impl Reader {
-    /// A reader on these connections.
-    pub const fn new(pool: SqlitePool) -> Self {
-        Self { pool }
-    }
-
-    /// One post of a site; deleted ones too, if they are asked for by id.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub async fn post(&self, site: &Site, key: &Key) -> Result<Option<Post>, sqlx::Error> {
-        let row = match key {
+impl Read for Reader {
+    async fn post(&self, site: &Site, key: &Key) -> Result<Option<Post>, sqlx::Error> {
+        let row: Option<rows::Post> = match key {
             Key::Id(id) => {
-                sqlx::query(
+                sqlx::query_as(
                     "SELECT p.*, r.title, r.body FROM post p \
                      JOIN revision r USING (post_id, revision) \
                      WHERE p.post_id = ? AND p.site = ?",
@@ -200,7 +189,7 @@ impl Reader {
                 .await?
             }
             Key::External(key) => {
-                sqlx::query(
+                sqlx::query_as(
                     "SELECT p.*, r.title, r.body FROM post p \
                      JOIN revision r USING (post_id, revision) \
                      WHERE p.site = ? AND p.external_key = ? AND p.state <> 3",
@@ -211,22 +200,17 @@ impl Reader {
                 .await?
             }
         };
-        row.as_ref().map(post).transpose()
+        row.map(Post::try_from).transpose()
     }
 
-    /// A site's posts that are not deleted, newest first, after the cursor: at most
-    /// `size` and [`MAX_PAGE_BYTES`].
-    ///
-    /// # Errors
-    /// What the database says.
-    pub async fn posts(
+    async fn posts(
         &self,
         site: &Site,
         after: Option<Cursor>,
         size: usize,
     ) -> Result<Page, sqlx::Error> {
-        let after = after.unwrap_or(Cursor { create_time: i64::MAX, post_id: uuid::Uuid::max() });
-        let mut rows = sqlx::query(
+        let after = after.unwrap_or(Cursor::START);
+        let rows = sqlx::query_as(
             "SELECT p.*, r.title, r.body FROM post p \
              JOIN revision r USING (post_id, revision) \
              WHERE p.site = ? AND p.state <> 3 AND (p.create_time, p.post_id) < (?, ?) \
@@ -238,71 +222,6 @@ impl Reader {
         // One more tells whether anything follows.
         .bind(size as i64 + 1)
         .fetch(&self.pool);
-
-        let (mut posts, mut bytes) = (Vec::new(), 0);
-        while let Some(row) = rows.try_next().await? {
-            let post = post(&row)?;
-            bytes += size_of_texts(&post);
-            if posts.len() == size || (bytes > MAX_PAGE_BYTES && !posts.is_empty()) {
-                return Ok(Page { posts, is_last: false });
-            }
-            posts.push(post);
-        }
-        Ok(Page { posts, is_last: true })
+        page(rows, size).await
     }
-}
-
-fn size_of_texts(post: &Post) -> usize {
-    let Post { text, author, external_key, .. } = post;
-    let key = external_key.as_ref().map_or(0, String::len);
-    text.title.len() + text.body.len() + author.id.len() + author.name.len() + key
-}
-
-fn post(row: &SqliteRow) -> Result<Post, sqlx::Error> {
-    let state = match row.try_get("state")? {
-        1 => PostState::Open,
-        2 => PostState::Closed,
-        3 => PostState::Deleted,
-        other => return Err(invalid("state", format!("{other} is no state"))),
-    };
-    let text = if state == PostState::Deleted { Text::default() } else { text(row)? };
-    Ok(Post {
-        id: id(row)?,
-        site: site(row)?,
-        external_key: row.try_get("external_key")?,
-        author: Author { id: row.try_get("author_id")?, name: row.try_get("author_name")? },
-        text,
-        revision: row.try_get("revision")?,
-        state,
-        create_time: Time::from_micros(row.try_get("create_time")?),
-        update_time: Time::from_micros(row.try_get("update_time")?),
-    })
-}
-
-const fn state_number(state: PostState) -> i64 {
-    match state {
-        PostState::Open => 1,
-        PostState::Closed => 2,
-        PostState::Deleted => 3,
-    }
-}
-
-fn text(row: &SqliteRow) -> Result<Text, sqlx::Error> {
-    Ok(Text { title: row.try_get("title")?, body: row.try_get("body")? })
-}
-
-fn id(row: &SqliteRow) -> Result<PostId, sqlx::Error> {
-    PostId::from_slice(row.try_get("post_id")?).map_err(|error| invalid("post_id", error))
-}
-
-fn site(row: &SqliteRow) -> Result<Site, sqlx::Error> {
-    let text: &str = row.try_get("site")?;
-    text.parse().map_err(|error| invalid("site", error))
-}
-
-fn invalid(
-    column: &str,
-    error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-) -> sqlx::Error {
-    sqlx::Error::ColumnDecode { index: column.to_owned(), source: error.into() }
 }

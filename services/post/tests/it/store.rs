@@ -1,18 +1,16 @@
 use agora_post::{
     Error,
     domain::{Change, Post, Posts, State},
-    store::{Cursor, Key, MAX_PAGE_BYTES, MIGRATIONS, Page, Reader, Sqlite},
+    store::{Cursor, Key, MAX_PAGE_BYTES, Page, Postgres, Read as _, Sqlite, Store},
 };
 use bus_schema::{Event, PostId, Sequence, Site};
 use chassis::{
-    config,
-    database::Database,
     journal::Backend as _,
-    owner::{Domain as _, Store as _},
+    on_every_database,
+    owner::{Connection, Domain as _},
+    testing::Place,
 };
 use proptest::prelude::*;
-use sqlx::SqliteConnection;
-use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use super::commands::{
@@ -20,27 +18,27 @@ use super::commands::{
 };
 
 /// A database, written as the committer does.
-struct Stored {
-    connection: SqliteConnection,
-    reader: Reader,
+struct Stored<S: Store> {
+    store: S,
+    connection: Connection<S>,
+    reader: S::Reader,
     written: u64,
-    _folder: TempDir,
+    _place: Place,
 }
 
-impl Stored {
-    async fn new() -> Self {
-        let folder = TempDir::new().unwrap();
-        let settings = config::Database { path: folder.path().join("post.db"), readers: 2 };
-        let database = Database::open(&settings, &MIGRATIONS).await.unwrap();
-        let reader = Reader::new(database.readers);
-        Self { connection: database.writer, reader, written: 0, _folder: folder }
+impl<S: Store> Stored<S> {
+    async fn new(store: S) -> Self {
+        let place = Place::of::<S>("post").await;
+        let database = S::Backend::open(&place.settings, S::migrations()).await.unwrap();
+        let reader = S::reader(database.readers);
+        Self { store, connection: database.writer, reader, written: 0, _place: place }
     }
 
     /// Carries out commands in one transaction.
     async fn commit(&mut self, batch: &[Sent]) -> Vec<Result<Post, Error>> {
-        sqlx::Sqlite::begin(&mut self.connection).await.unwrap();
+        S::Backend::begin(&mut self.connection).await.unwrap();
         let sent: Vec<_> = batch.iter().map(|sent| &sent.command).collect();
-        let mut state = Sqlite.load(&mut self.connection, &sent).await.unwrap();
+        let mut state = self.store.load(&mut self.connection, &sent).await.unwrap();
         let (mut events, mut outcomes) = (Vec::new(), Vec::new());
         for sent in batch {
             let sequence = Sequence(self.written + 1);
@@ -58,8 +56,8 @@ impl Stored {
 
     /// Folds events that came from a stream, in one transaction.
     async fn import(&mut self, events: &[Event]) {
-        sqlx::Sqlite::begin(&mut self.connection).await.unwrap();
-        let mut state = Sqlite.load_for(&mut self.connection, events).await.unwrap();
+        S::Backend::begin(&mut self.connection).await.unwrap();
+        let mut state = self.store.load_for(&mut self.connection, events).await.unwrap();
         for event in events {
             Posts::apply(&mut state, event).unwrap();
         }
@@ -67,14 +65,14 @@ impl Stored {
     }
 
     async fn write(&mut self, state: &State, events: &[Event]) {
-        Sqlite.write(&mut self.connection, state, events).await.unwrap();
-        sqlx::Sqlite::commit(&mut self.connection).await.unwrap();
+        self.store.write(&mut self.connection, state, events).await.unwrap();
+        S::Backend::commit(&mut self.connection).await.unwrap();
     }
 
     /// What a retry of the request that made an event is answered with.
     async fn reply(&mut self, event: &Event) -> Post {
         let events = std::slice::from_ref(event);
-        let state = Sqlite.load_for(&mut self.connection, events).await.unwrap();
+        let state = self.store.load_for(&mut self.connection, events).await.unwrap();
         Posts::reply(&state, event).unwrap()
     }
 
@@ -103,9 +101,8 @@ impl Stored {
     }
 }
 
-#[tokio::test]
-async fn a_post_is_read_as_it_was_written() {
-    let mut stored = Stored::new().await;
+async fn a_post_is_read_as_it_was_written<S: Store>(store: S) {
+    let mut stored = Stored::new(store).await;
     let blog = site("blog");
     let mut outcomes = stored.commit(&[create(&blog, "ada", Some("k"))]).await;
     let post = outcomes.remove(0).unwrap();
@@ -122,9 +119,8 @@ async fn a_post_is_read_as_it_was_written() {
     assert_eq!(stored.list(&blog, 10).await, []);
 }
 
-#[tokio::test]
-async fn a_key_changes_hands_within_one_batch() {
-    let mut stored = Stored::new().await;
+async fn a_key_changes_hands_within_one_batch<S: Store>(store: S) {
+    let mut stored = Stored::new(store).await;
     let blog = site("blog");
     let take = || create(&blog, "ada", Some("k"));
     let mut outcomes = stored.commit(&[take(), take()]).await;
@@ -140,9 +136,8 @@ async fn a_key_changes_hands_within_one_batch() {
     assert_eq!(stored.find(&blog, "k").await, Some(second));
 }
 
-#[tokio::test]
-async fn one_batch_carries_many_posts_and_many_changes() {
-    let mut stored = Stored::new().await;
+async fn one_batch_carries_many_posts_and_many_changes<S: Store>(store: S) {
+    let mut stored = Stored::new(store).await;
     let blog = site("blog");
     // More than one statement takes.
     let creates: Vec<Sent> = (0..600).map(|_| create(&blog, "ada", None)).collect();
@@ -161,9 +156,8 @@ async fn one_batch_carries_many_posts_and_many_changes() {
     assert_eq!(stored.list(&blog, 500).await, changed);
 }
 
-#[tokio::test]
-async fn a_page_is_limited_by_its_bytes() {
-    let mut stored = Stored::new().await;
+async fn a_page_is_limited_by_its_bytes<S: Store>(store: S) {
+    let mut stored = Stored::new(store).await;
     let blog = site("blog");
     let mut commands: Vec<Sent> = (0..100).map(|_| create(&blog, "ada", None)).collect();
     let outcomes = stored.commit(&commands).await;
@@ -178,6 +172,14 @@ async fn a_page_is_limited_by_its_bytes() {
     assert_eq!(stored.list(&blog, 500).await.len(), 100);
 }
 
+on_every_database! {
+    Sqlite, Postgres;
+    a_post_is_read_as_it_was_written,
+    a_key_changes_hands_within_one_batch,
+    one_batch_carries_many_posts_and_many_changes,
+    a_page_is_limited_by_its_bytes,
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
@@ -185,12 +187,16 @@ proptest! {
     /// forgotten does; so does a database that is made from the events.
     #[test]
     fn a_database_is_as_good_as_memory(steps in steps(), sizes in prop::collection::vec(1..8_usize, 40)) {
-        Runtime::new().unwrap().block_on(compare(&commands(&steps), &sizes));
+        let commands = commands(&steps);
+        Runtime::new().unwrap().block_on(async {
+            compare(|| Sqlite, &commands, &sizes).await;
+            compare(|| Postgres, &commands, &sizes).await;
+        });
     }
 }
 
-async fn compare(commands: &[Sent], sizes: &[usize]) {
-    let (mut fold, mut stored) = (Fold::default(), Stored::new().await);
+async fn compare<S: Store>(store: impl Fn() -> S, commands: &[Sent], sizes: &[usize]) {
+    let (mut fold, mut stored) = (Fold::default(), Stored::new(store()).await);
     let (mut rest, mut sizes) = (commands, sizes.iter().cycle());
     while !rest.is_empty() {
         let (batch, others) = rest.split_at(rest.len().min(*sizes.next().unwrap()));
@@ -206,7 +212,7 @@ async fn compare(commands: &[Sent], sizes: &[usize]) {
     }
     assert_same(&fold, &mut stored).await;
 
-    let mut rebuilt = Stored::new().await;
+    let mut rebuilt = Stored::new(store()).await;
     for events in fold.events.chunks(7) {
         rebuilt.import(events).await;
     }
@@ -214,7 +220,7 @@ async fn compare(commands: &[Sent], sizes: &[usize]) {
 }
 
 /// That a database holds what a fold does, and answers retries as the fold did.
-async fn assert_same(fold: &Fold, stored: &mut Stored) {
+async fn assert_same<S: Store>(fold: &Fold, stored: &mut Stored<S>) {
     for post in fold.state.posts.values() {
         assert_eq!(stored.get(&post.site, post.id).await.as_ref(), Some(post));
     }

@@ -64,8 +64,7 @@ impl View {
         let mut parked = HashSet::new();
         for source in Source::ALL {
             let aggregates = Sqlite::parked(&mut dead_letters, source).await;
-            let aggregates =
-                aggregates.map_err(|source| OpenError::Sql { path: letters.clone(), source })?;
+            let aggregates = aggregates.map_err(|error| OpenError::file(&letters, error))?;
             parked.extend(aggregates.into_iter().map(|aggregate| (source, aggregate)));
         }
         Ok(Self { connection, dead_letters, parked, path: path.to_owned(), _lock: lock })
@@ -254,7 +253,7 @@ async fn readers(path: &Path, count: u32) -> Result<SqlitePool, OpenError> {
         .test_before_acquire(false)
         .connect_with(options)
         .await;
-    pool.map_err(|source| OpenError::Sql { path: path.to_owned(), source })
+    pool.map_err(|error| OpenError::file(path, error))
 }
 
 async fn open(
@@ -263,10 +262,9 @@ async fn open(
     migrations: &Migrator,
 ) -> Result<SqliteConnection, OpenError> {
     let opened = options.connect().await;
-    let mut connection =
-        opened.map_err(|source| OpenError::Sql { path: path.to_owned(), source })?;
+    let mut connection = opened.map_err(|error| OpenError::file(path, error))?;
     let migrated = migrations.run_direct(None, &mut connection, false).await;
-    migrated.map_err(|error| OpenError::migrating(path, error))?;
+    migrated.map_err(|error| OpenError::migrating(path.display(), error))?;
     Ok(connection)
 }
 

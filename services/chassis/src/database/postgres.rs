@@ -1,0 +1,126 @@
+//! A database in a PostgreSQL server, which the replicas of a service share.
+
+use std::{str::FromStr as _, time::Duration};
+
+use sqlx::{
+    ConnectOptions as _, Connection as _, PgConnection, Postgres,
+    migrate::Migrator,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+use super::{Database, OpenError, migrate};
+use crate::config;
+
+/// The chassis' own tables.
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+
+/// The oldest server that may be used.
+const OLDEST_SERVER: i32 = 15;
+/// How many prepared statements a connection keeps.
+const STATEMENT_CACHE: usize = 256;
+/// How long a reader waits for a connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// After this time an idle connection of a reader is closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
+/// After this time a connection of a reader is closed, so that they move to a new server.
+const MAX_LIFETIME: Duration = Duration::from_secs(1_800);
+/// How a writing session is set up. A paused writer must not keep the journal locked.
+const WRITER: [(&str, &str); 4] = [
+    ("statement_timeout", "5s"),
+    ("lock_timeout", "5s"),
+    ("idle_in_transaction_session_timeout", "2s"),
+    ("default_transaction_isolation", "read committed"),
+];
+/// How a reading session is set up.
+const READER: [(&str, &str); 3] = [
+    ("statement_timeout", "5s"),
+    ("idle_in_transaction_session_timeout", "2s"),
+    ("default_transaction_read_only", "on"),
+];
+
+/// A database's address.
+pub(crate) struct Address {
+    options: PgConnectOptions,
+    name: String,
+}
+
+impl Address {
+    /// Reads a URL such as `postgres://user:password@host:5432/database`.
+    pub(crate) fn parse(url: &str) -> Result<Self, OpenError> {
+        let options = PgConnectOptions::from_str(url).map_err(OpenError::Url)?;
+        let host = options.get_host();
+        let database = options.get_database().unwrap_or_else(|| options.get_username());
+        let name = format!("postgres://{host}:{}/{database}", options.get_port());
+        let options = options.statement_cache_capacity(STATEMENT_CACHE).disable_statement_logging();
+        Ok(Self { options, name })
+    }
+
+    /// How a session of this kind is opened.
+    pub(crate) fn session(&self, program: &str, settings: &[(&str, &str)]) -> PgConnectOptions {
+        let options = self.options.clone().application_name(&format!("agora {program}"));
+        options.options(settings.iter().copied())
+    }
+}
+
+impl Database<Postgres> {
+    /// Opens the database of a service that owns events, and migrates it under a lock.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub(crate) async fn open_server(
+        settings: &config::Database,
+        migrations: &Migrator,
+    ) -> Result<Self, OpenError> {
+        let url = settings.url.as_ref().map_or("", config::Secret::expose);
+        let address = Address::parse(url)?;
+        let sql = |source| OpenError::sql(&address.name, source);
+        let unfit = |why| OpenError::Unfit { database: address.name.clone(), why };
+
+        // Migrations may take longer than a writer's statements.
+        let mut connection = address.session("migrations", &[]).connect().await.map_err(sql)?;
+        check(&mut connection).await.map_err(sql)?.map_err(unfit)?;
+        let migrated = migrate(&mut connection, &MIGRATIONS, migrations).await;
+        migrated.map_err(|error| OpenError::migrating(&address.name, error))?;
+        connection.close().await.map_err(sql)?;
+
+        let options = address.session("writer", &WRITER);
+        let writer = options.connect().await.map_err(sql)?;
+        let readers = PgPoolOptions::new()
+            // And one for the relay.
+            .max_connections(settings.readers.saturating_add(1))
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .idle_timeout(IDLE_TIMEOUT)
+            .max_lifetime(MAX_LIFETIME)
+            .connect_with(address.session("reader", &READER))
+            .await
+            .map_err(sql)?;
+        Ok(Self { writer, options, readers, name: address.name, file: None })
+    }
+}
+
+/// Whether the server can be trusted with a journal, or what to change.
+async fn check(connection: &mut PgConnection) -> Result<Result<(), String>, sqlx::Error> {
+    let (version, synchronous_commit, fsync, recovering): (i32, String, String, bool) =
+        sqlx::query_as(
+            "SELECT current_setting('server_version_num')::int / 10000, \
+             current_setting('synchronous_commit'), current_setting('fsync'), pg_is_in_recovery()",
+        )
+        .fetch_one(connection)
+        .await?;
+    if version < OLDEST_SERVER {
+        return Ok(Err(format!("PostgreSQL {version} is too old, {OLDEST_SERVER} is needed")));
+    }
+    if recovering {
+        return Ok(Err("it is a standby: name the primary".into()));
+    }
+    if matches!(synchronous_commit.as_str(), "off" | "local") {
+        return Ok(Err(format!(
+            "synchronous_commit is {synchronous_commit}, so that a crash could lose what was \
+             answered: set it to on"
+        )));
+    }
+    if fsync == "off" {
+        tracing::warn!("fsync is off: a crash of the machine can lose or damage the database");
+    }
+    Ok(Ok(()))
+}

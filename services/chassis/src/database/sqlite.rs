@@ -1,0 +1,127 @@
+//! A database in a file.
+
+use std::{
+    convert::Infallible,
+    fs::{File, TryLockError},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use sqlx::{
+    ConnectOptions as _, Sqlite,
+    migrate::Migrator,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+use tokio::time::interval;
+
+use super::{Database, LockedFile, OpenError, migrate};
+use crate::{Host, config};
+
+/// The chassis' own tables.
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// How long a statement waits for another connection's lock.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How many prepared statements a connection keeps.
+const STATEMENT_CACHE: usize = 256;
+/// How many rows wait for whoever reads them: more are handed over at once.
+const ROW_BUFFER: usize = 1_024;
+/// How often the WAL is copied into the database.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
+/// A long reader keeps the WAL from being restarted: none waits longer for a
+/// connection than this.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Database<Sqlite> {
+    /// Opens the database of a service that owns events, makes it if it is absent, and
+    /// migrates it.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub(crate) async fn open_file(
+        settings: &config::Database,
+        migrations: &Migrator,
+    ) -> Result<Self, OpenError> {
+        let path = settings.path.clone();
+        let lock = lock(&path)?;
+        let sql = |source| OpenError::file(&path, source);
+
+        let options = options(&path).synchronous(SqliteSynchronous::Full);
+        let mut writer = options.connect().await.map_err(sql)?;
+        let migrated = migrate(&mut writer, &MIGRATIONS, migrations).await;
+        migrated.map_err(|error| OpenError::migrating(path.display(), error))?;
+
+        let readers = SqlitePoolOptions::new()
+            // And one for the relay.
+            .max_connections(settings.readers.saturating_add(1))
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            // A file does not go away as a server may.
+            .test_before_acquire(false)
+            .connect_with(options.clone().create_if_missing(false).read_only(true))
+            .await
+            .map_err(sql)?;
+        let name = path.display().to_string();
+        let file = Some(LockedFile { path, lock });
+        Ok(Self { writer, options, readers, name, file })
+    }
+}
+
+/// How every connection to a service's database is opened. WAL checkpoints are not
+/// made by the commit that fills the WAL, but beside the committer.
+pub fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .busy_timeout(BUSY_TIMEOUT)
+        .statement_cache_capacity(STATEMENT_CACHE)
+        .row_buffer_size(ROW_BUFFER)
+        .disable_statement_logging()
+        .pragma("wal_autocheckpoint", "0")
+        .pragma("cache_size", "-32000")
+}
+
+/// Copies the WAL into the database once a second, beside the commits, so that no
+/// commit has to.
+///
+/// # Errors
+/// If the database cannot be opened once more.
+pub async fn spawn_checkpoints(
+    host: &mut Host,
+    service: &str,
+    path: &Path,
+) -> Result<(), OpenError> {
+    let opened = options(path).connect().await;
+    let mut connection = opened.map_err(|source| OpenError::file(path, source))?;
+    let shutdown = host.shutdown();
+    host.spawn(&format!("{service} WAL checkpoints"), async move {
+        let mut every = interval(CHECKPOINT_EVERY);
+        while shutdown.run_until_cancelled(every.tick()).await.is_some() {
+            let done = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&mut connection);
+            if let Err(error) = done.await {
+                tracing::warn!(%error, "WAL checkpoint failed");
+            }
+        }
+        Ok::<(), Infallible>(())
+    });
+    Ok(())
+}
+
+/// Makes the database's folder and takes the lock that keeps other processes away.
+///
+/// # Errors
+/// [`OpenError::File`] or [`OpenError::InUse`].
+pub fn lock(path: &Path) -> Result<File, OpenError> {
+    let failed = |source| OpenError::File { path: path.to_owned(), source };
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).map_err(failed)?;
+    }
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let file = File::create(PathBuf::from(name)).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
+}

@@ -1,0 +1,277 @@
+use std::collections::HashMap;
+
+use bus_schema::{CommentId, Event, PostId, Site, Source};
+use chassis::{
+    bulk::column,
+    owner::{self, ConsumeError, Consumed},
+    rows::signed,
+};
+use sqlx::{PgConnection, PgPool, Pool, migrate::Migrator};
+
+use super::{
+    Cursor, Page, Read, Seen, Store, Viewer, left, named_comments, named_posts, page, revisions,
+    rows::{self, post_state_number},
+    touched,
+};
+use crate::{
+    consumer::Said,
+    domain::{Command, Comment, Comments, Post, State},
+};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+
+/// A comment with the newest revision that a viewer may see. `$1` says whether the
+/// viewer sees everything, `$2` is the reader's id, if they have one.
+///
+/// Readers see a comment if it and every ancestor have a visible revision: the newest
+/// one that was approved or rejected, if it was approved. Authors see their own.
+macro_rules! select_seen {
+    ($rest:literal) => {
+        concat!(
+            "WITH seen AS (\
+                 SELECT c.*, c.author_id = $2::text AS own, (\
+                     SELECT d.decision FROM revision r JOIN decision d USING (revision_id) \
+                     WHERE r.comment_id = c.comment_id AND d.decision IN (2, 3) \
+                     ORDER BY r.revision DESC LIMIT 1\
+                 ) AS verdict, (\
+                     SELECT r.revision FROM revision r JOIN decision d USING (revision_id) \
+                     WHERE r.comment_id = c.comment_id AND d.decision IN (2, 3) \
+                     ORDER BY r.revision DESC LIMIT 1\
+                 ) AS decided FROM comment c\
+             ) \
+             SELECT s.*, r.revision AS seen_revision, r.body, r.time, d.decision \
+             FROM seen s \
+             JOIN revision r ON r.comment_id = s.comment_id \
+                 AND r.revision = CASE WHEN $1 OR s.own THEN s.revision ELSE s.decided END \
+             LEFT JOIN decision d ON d.revision_id = r.revision_id \
+             WHERE ($1 OR s.own OR NOT EXISTS (\
+                 WITH RECURSIVE up (id, parent_id) AS (\
+                     SELECT s.comment_id, s.parent_id \
+                     UNION ALL \
+                     SELECT p.comment_id, p.parent_id FROM comment p \
+                     JOIN up ON p.comment_id = up.parent_id\
+                 ) \
+                 SELECT 1 FROM up WHERE 2 IS DISTINCT FROM (\
+                     SELECT d.decision FROM revision r JOIN decision d USING (revision_id) \
+                     WHERE r.comment_id = up.id AND d.decision IN (2, 3) \
+                     ORDER BY r.revision DESC LIMIT 1\
+                 )\
+             )) AND ",
+            $rest
+        )
+    };
+}
+
+const ONE: &str = select_seen!("s.comment_id = $3 AND s.site = $4");
+const LIST: &str = select_seen!(
+    "s.post_id = $3 AND s.site = $4 AND (s.create_time, s.comment_id) > ($5, $6) \
+     ORDER BY s.create_time, s.comment_id LIMIT $7"
+);
+
+/// The state of comments in PostgreSQL.
+pub struct Postgres;
+
+impl Store for Postgres {
+    type Reader = Reader;
+
+    fn reader(pool: Pool<sqlx::Postgres>) -> Reader {
+        Reader { pool }
+    }
+}
+
+impl owner::Store for Postgres {
+    type Domain = Comments;
+    type Backend = sqlx::Postgres;
+
+    fn migrations() -> &'static Migrator {
+        &MIGRATIONS
+    }
+
+    async fn load(
+        &self,
+        connection: &mut PgConnection,
+        commands: &[&Command],
+    ) -> Result<State, sqlx::Error> {
+        Ok(State {
+            comments: load_comments(connection, &named_comments(commands)).await?,
+            posts: load_posts(connection, &named_posts(commands)).await?,
+        })
+    }
+
+    async fn load_for(
+        &self,
+        connection: &mut PgConnection,
+        events: &[Event],
+    ) -> Result<State, sqlx::Error> {
+        let comments = load_comments(connection, &touched(events)).await?;
+        Ok(State { comments, posts: HashMap::new() })
+    }
+
+    async fn write(
+        &self,
+        connection: &mut PgConnection,
+        state: &State,
+        events: &[Event],
+    ) -> Result<(), sqlx::Error> {
+        let comments = left(state, events);
+        let revisions = revisions(events)?;
+        sqlx::query(
+            "WITH made AS (\
+                 INSERT INTO revision (comment_id, revision, revision_id, body, time) \
+                 SELECT * FROM \
+                 UNNEST($12::uuid[], $13::int[], $14::uuid[], $15::text[], $16::bigint[])\
+             ) INSERT INTO comment (comment_id, site, post_id, parent_id, depth, author_id, \
+             author_name, revision, deleted, create_time, update_time) SELECT * FROM UNNEST(\
+                 $1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::int[], $6::text[], \
+                 $7::text[], $8::int[], $9::bool[], $10::bigint[], $11::bigint[]\
+             ) ON CONFLICT (comment_id) DO UPDATE SET revision = excluded.revision, \
+             deleted = excluded.deleted, update_time = excluded.update_time",
+        )
+        .bind(column(&comments, |comment| comment.id.uuid()))
+        .bind(column(&comments, |comment| comment.site.as_str()))
+        .bind(column(&comments, |comment| comment.post_id.uuid()))
+        .bind(column(&comments, |comment| comment.parent_id.map(|id| id.uuid())))
+        .bind(column(&comments, |comment| signed(comment.depth)))
+        .bind(column(&comments, |comment| comment.author.id.as_str()))
+        .bind(column(&comments, |comment| comment.author.name.as_str()))
+        .bind(column(&comments, |comment| signed(comment.revision)))
+        .bind(column(&comments, |comment| comment.deleted))
+        .bind(column(&comments, |comment| comment.create_time.micros()))
+        .bind(column(&comments, |comment| comment.update_time.micros()))
+        .bind(column(&revisions, |revision| revision.comment_id.uuid()))
+        .bind(column(&revisions, |revision| signed(revision.number)))
+        .bind(column(&revisions, |revision| revision.id.uuid()))
+        .bind(column(&revisions, |revision| revision.body))
+        .bind(column(&revisions, |revision| revision.time.micros()))
+        .execute(connection)
+        .await?;
+        Ok(())
+    }
+
+    async fn consume(
+        &self,
+        connection: &mut PgConnection,
+        _source: Source,
+        events: &[Event],
+    ) -> Result<Consumed<State>, ConsumeError> {
+        let said = Said::fold(events).map_err(ConsumeError::Event)?;
+        let posts: Vec<_> = said.posts.into_iter().collect();
+        if !posts.is_empty() {
+            sqlx::query(
+                "INSERT INTO post (post_id, site, state) \
+                 SELECT * FROM UNNEST($1::uuid[], $2::text[], $3::int[]) \
+                 ON CONFLICT (post_id) DO UPDATE SET state = excluded.state",
+            )
+            .bind(column(&posts, |(id, _)| id.uuid()))
+            .bind(column(&posts, |(_, post)| post.site.as_str()))
+            .bind(column(&posts, |(_, post)| post_state_number(post.state)))
+            .execute(&mut *connection)
+            .await?;
+        }
+        let decisions: Vec<_> = said.decisions.into_iter().collect();
+        if !decisions.is_empty() {
+            sqlx::query(
+                "INSERT INTO decision (revision_id, decision) \
+                 SELECT * FROM UNNEST($1::uuid[], $2::int[]) \
+                 ON CONFLICT (revision_id) DO UPDATE SET decision = excluded.decision",
+            )
+            .bind(column(&decisions, |(revision, _)| revision.uuid()))
+            .bind(column(&decisions, |(_, decision)| i32::from(*decision)))
+            .execute(connection)
+            .await?;
+        }
+        // What others say makes no event of comments.
+        Ok(Consumed::default())
+    }
+}
+
+async fn load_comments(
+    connection: &mut PgConnection,
+    ids: &[CommentId],
+) -> Result<HashMap<CommentId, Comment>, sqlx::Error> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let found: Vec<rows::Comment> = sqlx::query_as(
+        "SELECT c.*, (\
+             SELECT d.decision FROM revision r JOIN decision d USING (revision_id) \
+             WHERE r.comment_id = c.comment_id AND d.decision IN (2, 3) \
+             ORDER BY r.revision DESC LIMIT 1\
+         ) AS verdict FROM comment c WHERE c.comment_id = ANY($1)",
+    )
+    .bind(column(ids, |id| id.uuid()))
+    .fetch_all(connection)
+    .await?;
+    let comments = found.into_iter().map(Comment::try_from);
+    comments.map(|comment| comment.map(|comment| (comment.id, comment))).collect()
+}
+
+async fn load_posts(
+    connection: &mut PgConnection,
+    ids: &[PostId],
+) -> Result<HashMap<PostId, Post>, sqlx::Error> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let found: Vec<rows::Post> =
+        sqlx::query_as("SELECT post_id, site, state FROM post WHERE post_id = ANY($1)")
+            .bind(column(ids, |id| id.uuid()))
+            .fetch_all(connection)
+            .await?;
+    found.into_iter().map(TryInto::try_into).collect()
+}
+
+/// Reads comments from PostgreSQL.
+#[derive(Clone)]
+pub struct Reader {
+    pool: PgPool,
+}
+
+impl Read for Reader {
+    async fn comment(
+        &self,
+        site: &Site,
+        id: CommentId,
+        viewer: &Viewer,
+    ) -> Result<Option<Seen>, sqlx::Error> {
+        let row: Option<rows::Seen> = sqlx::query_as(ONE)
+            .bind(*viewer == Viewer::Moderator)
+            .bind(viewer.id())
+            .bind(id.uuid())
+            .bind(site.as_str())
+            .fetch_optional(&self.pool)
+            .await?;
+        row.map(Seen::try_from).transpose()
+    }
+
+    async fn comments(
+        &self,
+        site: &Site,
+        post_id: PostId,
+        viewer: &Viewer,
+        after: Option<Cursor>,
+        size: usize,
+    ) -> Result<Page, sqlx::Error> {
+        let after = after.unwrap_or(Cursor::START);
+        let rows = sqlx::query_as(LIST)
+            .bind(*viewer == Viewer::Moderator)
+            .bind(viewer.id())
+            .bind(post_id.uuid())
+            .bind(site.as_str())
+            .bind(after.create_time)
+            .bind(after.comment_id)
+            // One more tells whether anything follows.
+            .bind(size as i64 + 1)
+            .fetch(&self.pool);
+        page(rows, size).await
+    }
+
+    async fn knows_post(&self, site: &Site, post_id: PostId) -> Result<bool, sqlx::Error> {
+        let found = sqlx::query("SELECT 1 FROM post WHERE post_id = $1 AND site = $2")
+            .bind(post_id.uuid())
+            .bind(site.as_str())
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(found.is_some())
+    }
+}

@@ -1,0 +1,134 @@
+use bus_schema::{CommentId, RevisionId, Site};
+use chassis::rows::signed;
+use sqlx::PgPool;
+
+use super::super::{Case, Context, Cursor, Read, Revision, rows};
+use crate::domain::SetPolicy;
+
+macro_rules! select_case {
+    ($rest:literal) => {
+        concat!(
+            "SELECT c.*, r.revision_id, r.body, r.time AS revision_time, \
+             d.decision_id, d.decider, d.time, d.record \
+             FROM comment c JOIN revision r USING (comment_id, revision) \
+             LEFT JOIN decision d ON d.revision_id = r.revision_id AND d.sequence = (\
+                 SELECT max(sequence) FROM decision n WHERE n.revision_id = r.revision_id\
+             ) WHERE ",
+            $rest
+        )
+    };
+}
+
+/// Reads cases and policies from PostgreSQL.
+#[derive(Clone)]
+pub struct Reader {
+    pub(super) pool: PgPool,
+}
+
+impl Reader {
+    async fn revisions(&self, id: CommentId) -> Result<Vec<Revision>, sqlx::Error> {
+        let rows: Vec<rows::Text> = sqlx::query_as(
+            "SELECT revision, revision_id, body, time AS revision_time FROM revision \
+             WHERE comment_id = $1 ORDER BY revision",
+        )
+        .bind(id.uuid())
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter().map(Revision::try_from).collect()
+    }
+}
+
+impl Read for Reader {
+    async fn policy(
+        &self,
+        site: &Site,
+        version: Option<u32>,
+    ) -> Result<Option<SetPolicy>, sqlx::Error> {
+        let row = sqlx::query_as(
+            "SELECT version, record, set_by, time FROM policy \
+             WHERE site = $1 AND ($2::int IS NULL OR version = $2::int) ORDER BY version DESC LIMIT 1",
+        )
+        .bind(site.as_str())
+        .bind(version.map(signed))
+        .fetch_optional(&self.pool)
+        .await?;
+        rows::policy(row, version)
+    }
+
+    async fn case(&self, site: &Site, id: CommentId) -> Result<Option<Case>, sqlx::Error> {
+        let row: Option<rows::CaseRow> =
+            sqlx::query_as(select_case!("c.comment_id = $1 AND c.site = $2"))
+                .bind(id.uuid())
+                .bind(site.as_str())
+                .fetch_optional(&self.pool)
+                .await?;
+        row.map(Case::try_from).transpose()
+    }
+
+    async fn cases(
+        &self,
+        site: &Site,
+        open: bool,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Vec<Case>, sqlx::Error> {
+        let after = after.unwrap_or(Cursor::START);
+        let rows: Vec<rows::CaseRow> = sqlx::query_as(select_case!(
+            "c.site = $1 AND c.open = $2 AND c.open_time IS NOT NULL \
+             AND (c.open_time, c.comment_id) > ($3, $4) \
+             ORDER BY c.open_time, c.comment_id LIMIT $5"
+        ))
+        .bind(site.as_str())
+        .bind(open)
+        .bind(after.open_time)
+        .bind(after.comment_id)
+        .bind(limit as i64)
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter().map(Case::try_from).collect()
+    }
+
+    async fn revision(
+        &self,
+        id: CommentId,
+        revision_id: RevisionId,
+    ) -> Result<Option<Revision>, sqlx::Error> {
+        let revisions = self.revisions(id).await?;
+        Ok(revisions.into_iter().find(|revision| revision.id == revision_id))
+    }
+
+    async fn context(&self, case: &Case) -> Result<Context, sqlx::Error> {
+        let title = sqlx::query_scalar("SELECT title FROM post WHERE post_id = $1")
+            .bind(case.post_id.uuid())
+            .fetch_optional(&self.pool)
+            .await?;
+        let parent = match &case.parent_id {
+            None => None,
+            Some(parent) => {
+                sqlx::query_as(
+                    "SELECT r.body, c.author_name FROM comment c \
+                     JOIN revision r USING (comment_id, revision) WHERE comment_id = $1",
+                )
+                .bind(parent.uuid())
+                .fetch_optional(&self.pool)
+                .await?
+            }
+        };
+        let decisions = sqlx::query_as(
+            "SELECT d.* FROM revision r JOIN decision d USING (revision_id) \
+             WHERE r.comment_id = $1 ORDER BY d.sequence",
+        )
+        .bind(case.comment_id.uuid())
+        .fetch_all(&self.pool)
+        .await?;
+        let author = sqlx::query_as(
+            "SELECT approved, rejected FROM author WHERE site = $1 AND author_id = $2",
+        )
+        .bind(case.site.as_str())
+        .bind(case.author_id.as_str())
+        .fetch_optional(&self.pool)
+        .await?;
+        let revisions = self.revisions(case.comment_id).await?;
+        rows::context(title, parent, revisions, decisions, author)
+    }
+}
