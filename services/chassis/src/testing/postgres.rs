@@ -191,8 +191,8 @@ fn named(variable: &str) -> OsString {
         .unwrap_or_else(|| panic!("{variable} is not set: run `./dev test`"))
 }
 
-/// Makes two tests of each of these functions, which take a store: one on `Sqlite`, one on
-/// `Postgres`. Both are expressions that make one.
+/// Makes two tests of each of these functions: one gets the first expression, which stands
+/// for SQLite, the other one the second, which stands for PostgreSQL.
 #[macro_export]
 macro_rules! on_every_database {
     ($sqlite:expr, $postgres:expr; $($test:ident),+ $(,)?) => {
@@ -200,7 +200,7 @@ macro_rules! on_every_database {
             #[allow(unused_imports)]
             use super::*;
             $(
-                #[tokio::test]
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $test() {
                     super::$test($sqlite).await;
                 }
@@ -210,7 +210,7 @@ macro_rules! on_every_database {
             #[allow(unused_imports)]
             use super::*;
             $(
-                #[tokio::test]
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $test() {
                     super::$test($postgres).await;
                 }

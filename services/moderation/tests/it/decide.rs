@@ -7,11 +7,20 @@ use agora_proto::{
         Rule,
     },
 };
-use chassis::testing::{Refusal, eventually};
+use chassis::{
+    on_every_database,
+    testing::{Refusal, eventually},
+};
 use tonic::Code;
 use uuid::Uuid;
 
-use crate::fixture::{Client, Fixture, SITE};
+use crate::fixture::{Client, Fixture, Kind, SITE};
+
+on_every_database! {
+    Kind::Files, Kind::Schemas;
+    of_two_concurrent_decisions_one_wins,
+    a_decision_is_for_exactly_the_revision_that_it_names,
+}
 
 pub fn approve(case: &Case) -> ApproveRevisionRequest {
     ApproveRevisionRequest {
@@ -38,9 +47,8 @@ pub async fn queue(client: &mut Client) -> Vec<String> {
     cases.into_iter().map(|case| case.comment_id).collect()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_two_concurrent_decisions_one_wins() {
-    let fixture = Fixture::start().await;
+async fn of_two_concurrent_decisions_one_wins(kind: Kind) {
+    let fixture = Fixture::start(kind).await;
     let case = fixture.held_comment().await;
     assert_eq!(case.state(), CaseState::Open);
     let rules: Vec<Rule> =
@@ -70,9 +78,8 @@ async fn of_two_concurrent_decisions_one_wins() {
     assert_eq!(now.decision(), Decision::Rejected);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_decision_is_for_exactly_the_revision_that_it_names() {
-    let fixture = Fixture::start().await;
+async fn a_decision_is_for_exactly_the_revision_that_it_names(kind: Kind) {
+    let fixture = Fixture::start(kind).await;
     let first = fixture.held_comment().await;
     let mut eve = fixture.moderator("eve");
     let update = UpdateCommentRequest {

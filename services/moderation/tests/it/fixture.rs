@@ -7,38 +7,60 @@ use chassis::{
     Host, Running,
     auth::Role,
     config,
-    testing::{self, Connection, Nats, Tokens, connect, eventually},
+    testing::{self, Connection, Nats, Place, Tokens, connect, eventually},
 };
-use tempfile::TempDir;
 
 pub const SITE: &str = "blog";
 
 pub type Client = ModerationServiceClient<Connection>;
+
+/// What the databases of a fixture are in.
+#[derive(Clone, Copy)]
+pub enum Kind {
+    Files,
+    Schemas,
+}
+
+impl Kind {
+    async fn place(self, name: &str) -> Place {
+        match self {
+            Self::Files => Place::file(name),
+            Self::Schemas => Place::schema().await,
+        }
+    }
+}
 
 /// Post, comment and moderation service in one process.
 pub struct Fixture {
     running: Option<Running>,
     nats: Nats,
     tokens: Tokens,
-    folder: TempDir,
+    kind: Kind,
+    post: Place,
+    comment: Place,
+    moderation: Place,
 }
 
 impl Fixture {
-    pub async fn start() -> Self {
-        let (nats, tokens, folder) = (Nats::start().await, Tokens::new(), TempDir::new().unwrap());
-        let mut fixture = Self { running: None, nats, tokens, folder };
+    pub async fn start(kind: Kind) -> Self {
+        let mut fixture = Self {
+            running: None,
+            nats: Nats::start().await,
+            tokens: Tokens::new(),
+            kind,
+            post: kind.place("post").await,
+            comment: kind.place("comment").await,
+            moderation: kind.place("moderation").await,
+        };
         fixture.start_again().await;
         fixture
     }
 
     pub async fn start_again(&mut self) {
-        let server = testing::server();
+        let secret = Some("the same secret for all services".into());
+        let server = config::Server { secret, ..testing::server() };
         let nats = config::Nats { url: self.nats.url(), ..Default::default() };
         let auth = self.tokens.auth();
-        let database = |file: &str| config::Database {
-            path: self.folder.path().join(file),
-            ..Default::default()
-        };
         let common = config::Host {
             server,
             nats: nats.clone(),
@@ -48,12 +70,12 @@ impl Fixture {
         let mut host = Host::open(&common, "test").await.unwrap();
         let post = agora_post::Config {
             nats: nats.clone(),
-            database: database("post.db"),
+            database: self.post.settings.clone(),
             ..Default::default()
         };
         let comment = agora_comment::Config {
             nats: nats.clone(),
-            database: database("comment.db"),
+            database: self.comment.settings.clone(),
             post_service: agora_comment::PostService {
                 url: format!("http://{}", host.grpc_address()),
                 ..Default::default()
@@ -62,7 +84,7 @@ impl Fixture {
         };
         let moderation = agora_moderation::Config {
             nats,
-            database: database("moderation.db"),
+            database: self.moderation.settings.clone(),
             ..Default::default()
         };
         agora_post::mount(&mut host, &post).await.unwrap();
@@ -75,11 +97,9 @@ impl Fixture {
         self.running.take().unwrap().stop().await.unwrap();
     }
 
-    /// Takes the service's database away, as long as it is stopped.
-    pub fn lose_database(&self) {
-        for suffix in ["", "-wal", "-shm"] {
-            std::fs::remove_file(self.folder.path().join(format!("moderation.db{suffix}"))).ok();
-        }
+    /// Gives moderation an empty database, as long as it is stopped.
+    pub async fn lose_database(&mut self) {
+        self.moderation = self.kind.place("moderation").await;
     }
 
     fn connection(&self, user: &str, role: Role) -> Connection {

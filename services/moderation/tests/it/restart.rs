@@ -4,17 +4,22 @@ use agora_proto::{
     comment::v1::{DeleteCommentRequest, UpdateCommentRequest},
     moderation::v1::{ApproveRevisionRequest, Case, CaseState, GetCaseRequest, GetCaseResponse},
 };
-use chassis::testing::eventually;
+use chassis::{on_every_database, testing::eventually};
 use uuid::Uuid;
 
 use crate::{
     decide::{approve, queue, reject},
-    fixture::{Fixture, SITE},
+    fixture::{Fixture, Kind, SITE},
 };
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_retry_gets_the_same_answer_after_a_restart_too() {
-    let mut fixture = Fixture::start().await;
+on_every_database! {
+    Kind::Files, Kind::Schemas;
+    a_retry_gets_the_same_answer_after_a_restart_too,
+    a_lost_database_is_made_again_from_the_streams,
+}
+
+async fn a_retry_gets_the_same_answer_after_a_restart_too(kind: Kind) {
+    let mut fixture = Fixture::start(kind).await;
     let case = fixture.held_comment().await;
     let request =
         ApproveRevisionRequest { request_id: Uuid::now_v7().to_string(), ..approve(&case) };
@@ -41,9 +46,8 @@ async fn known(fixture: &Fixture, case: &Case) -> Option<GetCaseResponse> {
     Some(GetCaseResponse { position: String::new(), ..answer })
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lost_database_is_made_again_from_the_streams() {
-    let mut fixture = Fixture::start().await;
+async fn a_lost_database_is_made_again_from_the_streams(kind: Kind) {
+    let mut fixture = Fixture::start(kind).await;
     let mut eve = fixture.moderator("eve");
     let calm = fixture.comment("I like this song").await;
     let open = fixture.held_comment().await;
@@ -82,7 +86,7 @@ async fn a_lost_database_is_made_again_from_the_streams() {
     let waiting = queue(&mut eve).await;
 
     fixture.stop().await;
-    fixture.lose_database();
+    fixture.lose_database().await;
     fixture.start_again().await;
     for (case, before) in cases.iter().zip(before) {
         eventually(&format!("the same as before: {before:?}"), async || {
