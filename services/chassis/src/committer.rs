@@ -56,8 +56,10 @@ pub struct Committer<S: Store> {
     commands: mpsc::Sender<Item<S>>,
     batches: mpsc::Sender<Job<Batch>>,
     imports: mpsc::Sender<Job<Vec<Row>>>,
+    resumes: mpsc::Sender<Job<Source>>,
     bytes: Arc<Semaphore>,
     gate: watch::Sender<Gate>,
+    reverts: watch::Sender<u64>,
     readers: Pool<S::Backend>,
     watermarks: Watermarks,
 }
@@ -99,8 +101,10 @@ impl<S: Store> Clone for Committer<S> {
             commands: self.commands.clone(),
             batches: self.batches.clone(),
             imports: self.imports.clone(),
+            resumes: self.resumes.clone(),
             bytes: self.bytes.clone(),
             gate: self.gate.clone(),
+            reverts: self.reverts.clone(),
             readers: self.readers.clone(),
             watermarks: self.watermarks.clone(),
         }
@@ -163,7 +167,26 @@ impl<S: Store> Committer<S> {
         self.watermarks.clone()
     }
 
-    /// Lets commands through, or stops them.
+    /// Changes whenever the database was found in another state than before. Take it
+    /// before journal and stream are compared.
+    pub(crate) fn reverts(&self) -> watch::Receiver<u64> {
+        self.reverts.subscribe()
+    }
+
+    /// Lets commands through, unless the database has changed since `reverts` was taken:
+    /// then they go on waiting.
+    pub(crate) fn open_gate(&self, reverts: &watch::Receiver<u64>) {
+        // The writer counts first and closes the gate then, so that none of both is missed.
+        self.gate.send_if_modified(|gate| {
+            let opens = *gate != Gate::Open && reverts.has_changed().is_ok_and(|changed| !changed);
+            if opens {
+                *gate = Gate::Open;
+            }
+            opens
+        });
+    }
+
+    /// Stops commands.
     pub(crate) fn set_gate(&self, gate: Gate) {
         self.gate.send_if_modified(|now| {
             let changed = *now != gate;
@@ -181,6 +204,8 @@ impl<S: Store> Committer<S> {
 
 impl<S: Store> Sink for Committer<S> {
     async fn checkpoint(&self, source: Source) -> Result<Checkpoint, Error> {
+        // Another replica may have parked events since this one consumed last.
+        hand_over(&self.resumes, source).await?;
         let mut connection = self.readers.acquire().await?;
         Ok(S::Backend::checkpoint(&mut connection, source).await?)
     }

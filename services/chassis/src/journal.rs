@@ -11,9 +11,10 @@ use bytes::Bytes;
 use sqlx::migrate::{Migrate, Migrator};
 
 use crate::{
-    config,
+    Host, Watermarks, config,
     database::{Database, OpenError},
     dead_letter::DeadLetter,
+    leader::Leadership,
 };
 
 /// One row of a journal.
@@ -80,8 +81,6 @@ pub struct RequestRow {
 /// The SQL of the chassis on one kind of database. Writes happen in transactions that
 /// the committer begins with [`Backend::begin`], which locks the journal, and ends.
 pub trait Backend: sqlx::Database<Connection: Migrate> {
-    /// Whether the replicas of a service share the database.
-    const IS_SHARED: bool;
     /// After this time a transaction is given up, and its connection with it.
     const MAX_TRANSACTION: Duration;
 
@@ -90,6 +89,21 @@ pub trait Backend: sqlx::Database<Connection: Migrate> {
         settings: &config::Database,
         migrations: &Migrator,
     ) -> impl Future<Output = Result<Database<Self>, OpenError>> + Send;
+
+    /// Has replicas that share the database elect the one that leads, and learn of each
+    /// other's commits.
+    fn attend(
+        host: &mut Host,
+        service: Source,
+        consumes: &'static [Source],
+        database: &Database<Self>,
+        watermarks: &Watermarks,
+    ) -> Leadership;
+
+    /// Which history the database has: another one after a failover or a restore.
+    fn identity(
+        connection: &mut Self::Connection,
+    ) -> impl Future<Output = SqlResult<String>> + Send;
 
     /// Begins a writing transaction, locks the journal against other writers, and says
     /// where it ends.

@@ -6,6 +6,7 @@
 //!   [`fields`].
 //! - The way of a write: [`database`], [`rows`], [`journal`], [`committer`], [`relay`].
 //! - The way of an event: [`consumer`], [`dead_letter`].
+//! - Several replicas: [`leader`].
 //! - With the feature `testing`, what the tests of services share: `testing`.
 //!
 //! It knows nothing of posts or comments.
@@ -22,9 +23,11 @@ pub mod database;
 pub mod dead_letter;
 pub mod error;
 pub mod fields;
+mod follow;
 pub mod host;
 pub mod journal;
 pub mod keys;
+pub mod leader;
 pub mod owner;
 pub mod page;
 pub mod position;

@@ -194,10 +194,13 @@ pub async fn start<S: Store>(
         database::spawn_checkpoints(host, source.as_str(), &file.path).await?;
     }
 
+    let known: Vec<Source> =
+        std::iter::once(source).chain(S::Domain::CONSUMES.iter().copied()).collect();
+    let watermarks = Watermarks::new(&known);
+    let leadership = S::Backend::attend(host, source, S::Domain::CONSUMES, &database, &watermarks);
     let (readers, name) = (database.readers.clone(), database.name.clone());
-    let opened = Writer::open(store, database).await;
+    let opened = Writer::open(store, database, watermarks.clone()).await;
     let (writer, committer) = opened.map_err(|source| OpenError::sql(name, source))?;
-    let watermarks = committer.watermarks();
     host.spawn_thread(&format!("{source} committer"), async move {
         writer.run().await;
         Ok::<(), Infallible>(())
@@ -209,6 +212,7 @@ pub async fn start<S: Store>(
         committer.clone(),
         readers.clone(),
         watermarks.subscribe(),
+        leadership.clone(),
         host.jetstream(),
         stream,
         host.shutdown(),
@@ -216,7 +220,8 @@ pub async fn start<S: Store>(
     );
     host.spawn(&format!("{source} relay"), relay.run());
     for consumed in S::Domain::CONSUMES {
-        consumer::spawn(host, source.as_str(), *consumed, committer.clone());
+        let (committer, leadership) = (committer.clone(), leadership.clone());
+        consumer::spawn(host, source.as_str(), *consumed, committer, leadership);
     }
     host.add_journal(source, Journal::new(readers.clone(), committer.gate()));
     Ok(Owned { committer, readers, watermarks })

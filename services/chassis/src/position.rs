@@ -122,6 +122,15 @@ impl Watermarks {
         });
     }
 
+    /// Says that at least this much is included.
+    pub fn raise(&self, position: Position) {
+        self.reached.send_if_modified(|reached| {
+            let before = *reached;
+            *reached = reached.merge(position);
+            *reached != before
+        });
+    }
+
     /// Says where all sources are at once.
     pub fn set_all(&self, position: Position) {
         self.reached.send_replace(position);

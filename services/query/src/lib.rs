@@ -21,7 +21,8 @@ use std::sync::Arc;
 use agora_proto::admin::v1::view_service_server::ViewServiceServer;
 use bus_schema::Source;
 use chassis::{
-    Host, Running, StartError, Watermarks, database, host::MAX_RESPONSE_BYTES, page::Sealer,
+    Host, Running, StartError, Watermarks, database, host::MAX_RESPONSE_BYTES, leader::Leadership,
+    page::Sealer,
 };
 
 pub use config::Config;
@@ -51,7 +52,7 @@ pub async fn mount(host: &mut Host, config: &Config) -> Result<(), StartError> {
     let (writer, folder) = Writer::new(view, folded, watermarks.clone(), pages.clone());
     host.spawn_thread("query view", writer.run());
     for source in Source::ALL {
-        chassis::consumer::spawn(host, "query", source, folder.clone());
+        chassis::consumer::spawn(host, "query", source, folder.clone(), Leadership::always());
     }
 
     let service =

@@ -12,7 +12,7 @@ use super::{
     writer::{CommitError, Writer},
 };
 use crate::{
-    Error,
+    Error, Position,
     call::Origin,
     journal::{Backend, RequestKey, RequestRow},
     owner::{Domain, State, Store},
@@ -55,7 +55,7 @@ impl<S: Store> Writer<S> {
         let head = self.begin().await?;
         let decided = self.decide_all(head, items).await;
         let (log, decided) = self.end(decided).await?;
-        self.watermarks.set(S::Domain::SOURCE, log.head.sequence);
+        self.watermarks.raise(Position::ZERO.with(S::Domain::SOURCE, log.head.sequence));
 
         let position = self.watermarks.reached();
         let mut outcomes = Vec::with_capacity(items.len());
@@ -200,7 +200,7 @@ fn request(origin: &Origin) -> Option<(RequestKey, RequestMark)> {
 fn fail<S: Store>(items: Vec<Item<S>>, error: CommitError) {
     let text = crate::error::chain(&error);
     tracing::error!(error = %text, commands = items.len(), "commit failed");
-    let unavailable = matches!(error, CommitError::Database(_) | CommitError::TimedOut(_));
+    let unavailable = error.is_of_database();
     for item in items {
         let refusal = if unavailable {
             Error::Unavailable(sqlx::Error::Protocol(text.clone()))

@@ -6,7 +6,7 @@ use super::{
     writer::{CommitError, Writer},
 };
 use crate::{
-    Error,
+    Error, Position,
     consumer::{Batch, Delivery},
     dead_letter::DeadLetter,
     journal::Backend,
@@ -44,8 +44,8 @@ impl<S: Store> Writer<S> {
         let applied = self.apply_and_advance(head, batch, park).await;
         let (letters, log) = self.end(applied).await?;
 
-        self.watermarks.set(S::Domain::SOURCE, log.head.sequence);
-        self.watermarks.set(batch.source, batch.to.sequence);
+        let position = Position::ZERO.with(S::Domain::SOURCE, log.head.sequence);
+        self.watermarks.raise(position.with(batch.source, batch.to.sequence));
         for letter in letters {
             tracing::error!(
                 source = %letter.source,

@@ -6,7 +6,7 @@ use super::{
     writer::{CommitError, Writer},
 };
 use crate::{
-    Error,
+    Error, Position,
     journal::{Backend, Row},
     owner::{Domain, Store},
 };
@@ -23,7 +23,7 @@ impl<S: Store> Writer<S> {
         let head = self.begin().await?;
         let imported = self.fold_rows(head, rows).await;
         let log = self.end(imported).await?;
-        self.watermarks.set(S::Domain::SOURCE, log.head.sequence);
+        self.watermarks.raise(Position::ZERO.with(S::Domain::SOURCE, log.head.sequence));
         Ok(())
     }
 

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::{Committed, Committer, Gate, Writer};
 use crate::{
-    Error,
+    Error, Watermarks,
     call::Origin,
     config,
     consumer::{Batch, Delivery, Sink as _},
@@ -159,7 +159,8 @@ async fn fixture(gate: Gate) -> Fixture {
     let folder = TempDir::new().unwrap();
     let settings = config::Database { path: folder.path().join("test.db"), ..Default::default() };
     let database = Sqlite::open(&settings, &MIGRATIONS).await.unwrap();
-    let (writer, committer) = Writer::open(Table, database).await.unwrap();
+    let watermarks = Watermarks::new(&[Source::Post, Source::Comment]);
+    let (writer, committer) = Writer::open(Table, database, watermarks).await.unwrap();
     tokio::spawn(writer.run());
     committer.set_gate(gate);
     Fixture { committer, folder }

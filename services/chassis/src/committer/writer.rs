@@ -9,7 +9,7 @@ use bus_schema::{Checkpoint, Sequence, Source};
 use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::{
     sync::{Semaphore, mpsc, watch},
-    time::{Instant, error::Elapsed},
+    time::{Instant, error::Elapsed, timeout},
 };
 use uuid::Uuid;
 
@@ -34,11 +34,15 @@ pub(crate) struct Writer<S: Store> {
     commands: mpsc::Receiver<Item<S>>,
     batches: mpsc::Receiver<Job<Batch>>,
     imports: mpsc::Receiver<Job<Vec<Row>>>,
-    gate: watch::Receiver<Gate>,
+    resumes: mpsc::Receiver<Job<Source>>,
+    gate: watch::Sender<Gate>,
+    reverts: watch::Sender<u64>,
     /// How the connection is opened once more.
     options: <Connection<S> as sqlx::Connection>::Options,
     /// The connection is of no use any more.
     is_lost: bool,
+    /// The history that the database had when its journal was compared last.
+    identity: String,
     file: Option<LockedFile>,
 }
 
@@ -51,6 +55,8 @@ pub(super) enum CommitError {
     Event(#[source] ApplyError),
     #[error("the checkpoint of {0} has moved: another process applies its events too")]
     CheckpointMoved(Source),
+    #[error("the database has changed: {0}")]
+    Reverted(String),
     #[error("the database did not answer within {} s", .0.as_secs())]
     TimedOut(Duration),
     #[error("event {found} does not chain to the journal, which goes on with {expected}")]
@@ -58,12 +64,20 @@ pub(super) enum CommitError {
 }
 
 impl CommitError {
+    /// Whether the database is to blame: the same may succeed later.
+    pub(super) const fn is_of_database(&self) -> bool {
+        matches!(self, Self::Database(_) | Self::TimedOut(_) | Self::Reverted(_))
+    }
+
     /// Whether the same would fail again, so that halving the batch finds the culprit.
     pub(super) fn is_of_data<B: Backend>(&self) -> bool {
         match self {
             Self::Database(error) => B::is_data_error(error),
             Self::Event(_) => true,
-            Self::CheckpointMoved(_) | Self::TimedOut(_) | Self::NotChained { .. } => false,
+            Self::CheckpointMoved(_)
+            | Self::Reverted(_)
+            | Self::TimedOut(_)
+            | Self::NotChained { .. } => false,
         }
     }
 }
@@ -81,7 +95,9 @@ impl From<CommitError> for Error {
     fn from(error: CommitError) -> Self {
         match error {
             CommitError::Database(error) => Self::Unavailable(error),
-            CommitError::TimedOut(_) => Self::Unavailable(sqlx::Error::Protocol(error.to_string())),
+            CommitError::TimedOut(_) | CommitError::Reverted(_) => {
+                Self::Unavailable(sqlx::Error::Protocol(error.to_string()))
+            }
             other => Self::internal(other),
         }
     }
@@ -93,11 +109,10 @@ impl<S: Store> Writer<S> {
     pub(crate) async fn open(
         store: S,
         database: Database<S::Backend>,
+        watermarks: Watermarks,
     ) -> SqlResult<(Self, Committer<S>)> {
         let Database { writer: mut connection, options, readers, file, .. } = database;
-        let known: Vec<Source> =
-            std::iter::once(S::Domain::SOURCE).chain(S::Domain::CONSUMES.iter().copied()).collect();
-        let watermarks = Watermarks::new(&known);
+        let identity = S::Backend::identity(&mut connection).await?;
         let head = S::Backend::head(&mut connection).await?;
         let mut position = Position::ZERO.with(S::Domain::SOURCE, head.sequence);
         let mut parked = HashMap::new();
@@ -107,11 +122,13 @@ impl<S: Store> Writer<S> {
             let aggregates = S::Backend::parked(&mut connection, *source).await?;
             parked.insert(*source, aggregates.into_iter().collect());
         }
-        watermarks.set_all(position);
+        watermarks.raise(position);
 
         let (commands, commands_taken) = mpsc::channel(MAX_QUEUED);
         let (batches, batches_taken) = mpsc::channel(MAX_JOBS);
         let (imports, imports_taken) = mpsc::channel(MAX_JOBS);
+        let (resumes, resumes_taken) = mpsc::channel(MAX_JOBS);
+        let reverts = watch::Sender::new(0);
         let gate = watch::Sender::new(Gate::Comparing("waiting for NATS".into()));
         let writer = Self {
             store,
@@ -121,21 +138,35 @@ impl<S: Store> Writer<S> {
             commands: commands_taken,
             batches: batches_taken,
             imports: imports_taken,
-            gate: gate.subscribe(),
+            resumes: resumes_taken,
+            gate: gate.clone(),
+            reverts: reverts.clone(),
             options,
             is_lost: false,
+            identity,
             file,
         };
         let bytes = Arc::new(Semaphore::new(MAX_QUEUED_BYTES));
-        let committer = Committer { commands, batches, imports, bytes, gate, readers, watermarks };
+        let committer = Committer {
+            commands,
+            batches,
+            imports,
+            resumes,
+            bytes,
+            gate,
+            reverts,
+            readers,
+            watermarks,
+        };
         Ok((writer, committer))
     }
 
     /// Works until every [`Committer`] is dropped and nothing waits any more.
     pub(crate) async fn run(mut self) {
         let mut items = Vec::with_capacity(MAX_BATCH);
+        let mut gate = self.gate.subscribe();
         loop {
-            let open = *self.gate.borrow_and_update() == Gate::Open;
+            let open = *gate.borrow_and_update() == Gate::Open;
             tokio::select! {
                 any = take_commands(&mut self.commands, &mut items), if open => {
                     if !any {
@@ -153,11 +184,16 @@ impl<S: Store> Writer<S> {
                     let outcome = self.import(job.work).await;
                     job.done.send(outcome).ok();
                 }
-                changed = self.gate.changed() => {
-                    if changed.is_err() {
-                        return;
+                job = self.resumes.recv() => match job {
+                    Some(job) => {
+                        let outcome = self.resume(job.work).await;
+                        job.done.send(outcome).ok();
                     }
-                }
+                    // Every committer is dropped. What waits is carried out, if it may be.
+                    None if !open => return,
+                    None => {}
+                },
+                _ = gate.changed() => {}
             }
             self.restart_wal().await;
         }
@@ -179,16 +215,66 @@ impl<S: Store> Writer<S> {
     /// Begins a transaction and says where the journal ends. A transaction that was begun
     /// but whose journal cannot be read must not stay open.
     pub(super) async fn begin(&mut self) -> Result<Checkpoint, CommitError> {
-        if self.is_lost {
-            self.connection = self.options.connect().await?;
-            self.is_lost = false;
-            tracing::info!(source = %S::Domain::SOURCE, "connected to the database again");
-        }
+        self.reconnect().await?;
         let begun = S::Backend::begin(&mut self.connection).await;
-        if begun.is_err() {
+        let head = match begun {
+            Ok(head) => head,
+            Err(error) => {
+                self.rollback().await;
+                return Err(error.into());
+            }
+        };
+        let seen = self.watermarks.reached().get(S::Domain::SOURCE);
+        if head.sequence < seen {
             self.rollback().await;
+            self.watermarks.set(S::Domain::SOURCE, head.sequence);
+            let found = format!("its journal ends with {}, and ended with {seen}", head.sequence);
+            return Err(self.reverted(found));
         }
-        Ok(begun?)
+        Ok(head)
+    }
+
+    /// Opens the connection once more, if it was lost.
+    async fn reconnect(&mut self) -> Result<(), CommitError> {
+        if !self.is_lost {
+            return Ok(());
+        }
+        self.connection = self.options.connect().await?;
+        let identity = S::Backend::identity(&mut self.connection).await?;
+        self.is_lost = false;
+        tracing::info!(source = %S::Domain::SOURCE, "connected to the database again");
+        if identity != self.identity {
+            let found = format!("its history was {:?} and is {identity:?}", self.identity);
+            self.identity = identity;
+            return Err(self.reverted(found));
+        }
+        Ok(())
+    }
+
+    /// The database may lack what it held: writes wait until its journal was compared with
+    /// the stream again.
+    fn reverted(&self, found: String) -> CommitError {
+        tracing::warn!(source = %S::Domain::SOURCE, found, "another state of the database");
+        self.reverts.send_modify(|count| *count += 1);
+        self.gate.send_replace(Gate::Comparing(format!("the database has changed: {found}")));
+        CommitError::Reverted(found)
+    }
+
+    /// Reads what was parked of a source, before its events are consumed again.
+    async fn resume(&mut self, source: Source) -> Result<(), Error> {
+        let parked = timeout(S::Backend::MAX_TRANSACTION, self.read_parked(source)).await;
+        let parked = self.ended(parked)?;
+        self.parked.insert(source, parked);
+        Ok(())
+    }
+
+    async fn read_parked(&mut self, source: Source) -> Result<HashSet<Option<Uuid>>, CommitError> {
+        self.reconnect().await?;
+        let parked = S::Backend::parked(&mut self.connection, source).await;
+        if parked.is_err() {
+            self.is_lost = self.connection.ping().await.is_err();
+        }
+        Ok(parked?.into_iter().collect())
     }
 
     /// Commits if `work` succeeded, rolls back if it failed.

@@ -14,7 +14,7 @@ use super::{
     Batch, Delivery, MAX_READ_AHEAD, Sink,
     read::{ReadError, read},
 };
-use crate::{Error, Host, host::Health, telemetry};
+use crate::{Error, Host, host::Health, leader::Leadership, telemetry};
 
 /// A batch should keep other work waiting no longer than this.
 const BATCH_TIME: Duration = Duration::from_millis(10);
@@ -32,17 +32,25 @@ const STEADY: Duration = Duration::from_secs(10);
 pub struct Consumer<K: Sink> {
     source: Source,
     sink: K,
+    leadership: Leadership,
     jetstream: jetstream::Context,
     shutdown: CancellationToken,
     health: Health,
 }
 
-/// Starts a consumer in a host; it runs until the host shuts down.
-pub fn spawn<K: Sink>(host: &mut Host, service: &str, source: Source, sink: K) {
+/// Starts a consumer in a host; it runs while this process leads, until the host shuts down.
+pub fn spawn<K: Sink>(
+    host: &mut Host,
+    service: &str,
+    source: Source,
+    sink: K,
+    leadership: Leadership,
+) {
     let name = format!("{service} consumer of {source}");
     let consumer = Consumer {
         source,
         sink,
+        leadership,
         jetstream: host.jetstream(),
         shutdown: host.shutdown(),
         health: host.health(&name),
@@ -65,8 +73,20 @@ enum Ended {
 impl<K: Sink> Consumer<K> {
     async fn run(self) -> Result<(), Error> {
         let shutdown = self.shutdown.clone();
-        shutdown.run_until_cancelled(self.run_sessions()).await;
+        shutdown.run_until_cancelled(self.run_while_leading()).await;
         Ok(())
+    }
+
+    async fn run_while_leading(&self) {
+        let mut leadership = self.leadership.clone();
+        loop {
+            self.health.set_ready(true, "another replica consumes");
+            leadership.gained().await;
+            tokio::select! {
+                () = self.run_sessions() => {}
+                () = leadership.lost() => {}
+            }
+        }
     }
 
     /// Reads and applies; after an error starts again at the sink's checkpoint, with

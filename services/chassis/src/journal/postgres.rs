@@ -8,14 +8,16 @@ use uuid::Uuid;
 
 use super::{Backend, RequestKey, RequestRow, Row, SqlResult, bytes32};
 use crate::{
+    Host, Watermarks,
     bulk::column,
     config,
     database::{Database, OpenError},
     dead_letter::DeadLetter,
+    follow,
+    leader::{self, Leadership},
 };
 
 impl Backend for Postgres {
-    const IS_SHARED: bool = true;
     // The server's own time-outs are shorter: this is for one that does not answer at all.
     const MAX_TRANSACTION: Duration = Duration::from_secs(10);
 
@@ -24,6 +26,27 @@ impl Backend for Postgres {
         migrations: &Migrator,
     ) -> Result<Database<Self>, OpenError> {
         Database::open_server(settings, migrations).await
+    }
+
+    fn attend(
+        host: &mut Host,
+        service: Source,
+        consumes: &'static [Source],
+        database: &Database<Self>,
+        watermarks: &Watermarks,
+    ) -> Leadership {
+        follow::spawn(host, service, consumes, &database.readers, watermarks);
+        let session = database.options.clone().options(leader::SESSION);
+        Leadership::elect(host, service.as_str(), session)
+    }
+
+    async fn identity(connection: &mut PgConnection) -> SqlResult<String> {
+        sqlx::query_scalar(
+            "SELECT system_identifier || ' ' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) \
+             FROM pg_control_system()",
+        )
+        .fetch_one(connection)
+        .await
     }
 
     async fn begin(connection: &mut PgConnection) -> SqlResult<Checkpoint> {

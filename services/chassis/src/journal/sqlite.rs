@@ -8,10 +8,12 @@ use uuid::Uuid;
 
 use super::{Backend, RequestKey, RequestRow, Row, SqlResult, bytes32};
 use crate::{
+    Host, Watermarks,
     bulk::Statement,
     config,
     database::{Database, OpenError},
     dead_letter::DeadLetter,
+    leader::Leadership,
 };
 
 static APPEND: Statement =
@@ -31,7 +33,6 @@ static PARK: Statement = Statement::new(
 );
 
 impl Backend for Sqlite {
-    const IS_SHARED: bool = false;
     // A slow disk only takes its time: there is nobody else to turn to.
     const MAX_TRANSACTION: Duration = Duration::MAX;
 
@@ -40,6 +41,20 @@ impl Backend for Sqlite {
         migrations: &Migrator,
     ) -> Result<Database<Self>, OpenError> {
         Database::open_file(settings, migrations).await
+    }
+
+    fn attend(
+        _host: &mut Host,
+        _service: Source,
+        _consumes: &'static [Source],
+        _database: &Database<Self>,
+        _watermarks: &Watermarks,
+    ) -> Leadership {
+        Leadership::always()
+    }
+
+    async fn identity(_connection: &mut SqliteConnection) -> SqlResult<String> {
+        Ok(String::new())
     }
 
     async fn begin(connection: &mut SqliteConnection) -> SqlResult<Checkpoint> {

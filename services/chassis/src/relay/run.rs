@@ -21,6 +21,7 @@ use crate::{
     consumer::read::{ReadError, read},
     host::Health,
     journal::{Backend, Row},
+    leader::Leadership,
     owner::{Domain, Store},
 };
 
@@ -40,6 +41,7 @@ pub(crate) struct Relay<S: Store> {
     committer: Committer<S>,
     readers: Pool<S::Backend>,
     heads: watch::Receiver<Position>,
+    leadership: Leadership,
     remote: Remote,
     shutdown: CancellationToken,
     health: Health,
@@ -70,6 +72,14 @@ enum Ended {
     Foreign(String),
     #[error("the stream has changed")]
     Changed,
+    #[error("the database has changed")]
+    Reverted,
+    #[error("the replica that leads is to {0}")]
+    NotLeading(&'static str),
+    #[error("this replica leads now")]
+    Elected,
+    #[error("another replica leads now")]
+    Deposed,
 }
 
 /// What goes wrong in a way that only an operator can mend.
@@ -82,6 +92,7 @@ impl<S: Store> Relay<S> {
         committer: Committer<S>,
         readers: Pool<S::Backend>,
         heads: watch::Receiver<Position>,
+        leadership: Leadership,
         jetstream: jetstream::Context,
         stream: Stream,
         shutdown: CancellationToken,
@@ -89,7 +100,7 @@ impl<S: Store> Relay<S> {
     ) -> Self {
         health.set_ready(false, "waiting for NATS");
         let remote = Remote::new(jetstream, stream);
-        Self { committer, readers, heads, remote, shutdown, health, agreed: false }
+        Self { committer, readers, heads, leadership, remote, shutdown, health, agreed: false }
     }
 
     /// Runs until the host shuts down.
@@ -119,6 +130,16 @@ impl<S: Store> Relay<S> {
                     self.health.set_ready(false, &found);
                     self.committer.set_gate(Gate::Halted(found));
                 }
+                Ended::Elected | Ended::Deposed => {
+                    tracing::info!(source = %S::Domain::SOURCE, reason = %text, "relay turns");
+                    continue;
+                }
+                Ended::Reverted => {
+                    self.agreed = false;
+                    tracing::warn!(error = %text, "writes wait");
+                    self.health.set_ready(false, &text);
+                    continue;
+                }
                 _ if self.agreed => tracing::warn!(error = %text, "relay stopped"),
                 _ => {
                     tracing::warn!(error = %text, "journal not compared yet");
@@ -134,11 +155,42 @@ impl<S: Store> Relay<S> {
     }
 
     async fn run_session(&mut self) -> Result<Infallible, Ended> {
+        let mut reverts = self.committer.reverts();
         let end = self.agree().await?;
         self.agreed = true;
         self.health.set_ready(true, "running");
-        self.committer.set_gate(Gate::Open);
-        self.publish_from(end).await
+        self.committer.open_gate(&reverts);
+        let mut leadership = self.leadership.clone();
+        let reverted = async {
+            // The committer is as long-lived as this.
+            reverts.changed().await.ok();
+            Ended::Reverted
+        };
+        if !leadership.is_held() {
+            return tokio::select! {
+                () = leadership.gained() => Err(Ended::Elected),
+                ended = reverted => Err(ended),
+                ended = self.watch() => ended,
+            };
+        }
+        tokio::select! {
+            ended = self.publish_from(end) => ended,
+            ended = reverted => Err(ended),
+            () = leadership.lost() => Err(Ended::Deposed),
+        }
+    }
+
+    /// While another replica leads: writes stop here too if journal and stream differ.
+    async fn watch(&self) -> Result<Infallible, Ended> {
+        loop {
+            sleep(COMPARE).await;
+            match compare::<S::Backend>(&self.remote, &self.readers).await? {
+                Finding::Foreign(what) => return Err(Ended::Foreign(what)),
+                Finding::Differs(what) => return Err(Ended::Halted(what)),
+                // The replica that leads is at it.
+                Finding::Absent | Finding::Shorter(_) | Finding::Longer { .. } => {}
+            }
+        }
     }
 
     /// Compares journal and stream, and heals what can be healed, until the stream
@@ -147,6 +199,12 @@ impl<S: Store> Relay<S> {
         loop {
             match compare::<S::Backend>(&self.remote, &self.readers).await? {
                 Finding::Shorter(end) => return Ok(end),
+                Finding::Absent if !self.leadership.is_held() => {
+                    return Err(Ended::NotLeading("make the stream"));
+                }
+                Finding::Longer { .. } if !self.leadership.is_held() => {
+                    return Err(Ended::NotLeading("import the stream's tail"));
+                }
                 Finding::Absent => {
                     tracing::info!(stream = self.remote.name(), "stream is absent: making it");
                     self.remote.create().await.map_err(Ended::Create)?;
