@@ -25,6 +25,9 @@ use tonic::{
 
 use crate::Result;
 
+/// How long a replica may be silent.
+const SHORT: Duration = Duration::from_secs(1);
+
 /// A connection to a server, with a token or without one.
 pub type Connection = InterceptedService<Channel, Bearer>;
 
@@ -111,17 +114,17 @@ impl Decoder for Raw {
     }
 }
 
-/// Where each service is, as `http://host:port`.
+/// Where each replica of each service is, as `http://host:port`.
 #[derive(Clone, Debug)]
 pub struct Addresses {
     /// The post service.
-    pub post: String,
+    pub post: Vec<String>,
     /// The comment service.
-    pub comment: String,
+    pub comment: Vec<String>,
     /// The moderation service.
-    pub moderation: String,
+    pub moderation: Vec<String>,
     /// The query service.
-    pub query: String,
+    pub query: Vec<String>,
 }
 
 impl Client {
@@ -132,8 +135,21 @@ impl Client {
     pub fn new(addresses: &Addresses, token: Option<&str>) -> Result<Self> {
         let token = token.map(|token| format!("Bearer {token}").parse()).transpose()?;
         let bearer = Bearer(token);
-        let connect = |address: &str| -> Result<Connection> {
-            let channel = Endpoint::from_shared(address.to_owned())?.connect_lazy();
+        let connect = |addresses: &[String]| -> Result<Connection> {
+            let endpoints: Vec<Endpoint> = addresses
+                .iter()
+                .map(|address| Endpoint::from_shared(address.clone()))
+                .collect::<Result<_, _>>()?;
+            let channel = match endpoints.as_slice() {
+                [only] => only.connect_lazy(),
+                // A replica that hangs must not keep its calls.
+                _ => Channel::balance_list(endpoints.into_iter().map(|endpoint| {
+                    endpoint
+                        .connect_timeout(SHORT)
+                        .http2_keep_alive_interval(SHORT)
+                        .keep_alive_timeout(SHORT)
+                })),
+            };
             Ok(InterceptedService::new(channel, bearer.clone()))
         };
         Ok(Self {

@@ -5,14 +5,16 @@ pub mod bench;
 mod client;
 mod data;
 mod nats;
+mod postgres;
 mod process;
 mod system;
 
 pub use client::{Client, Connection, Raw, Role, token};
 pub use data::{comments, files};
 pub use nats::Nats;
+pub use postgres::Postgres;
 pub use process::{Process, free_port, program, wait_until};
-pub use system::{Service, System};
+pub use system::{Databases, Service, System};
 
 /// What tests and benches return.
 pub type Result<T = (), E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;

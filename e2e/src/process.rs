@@ -61,6 +61,8 @@ pub struct Process {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     log: PathBuf,
+    /// It runs as the user whose folder this is.
+    owner: Option<PathBuf>,
     child: Option<Child>,
 }
 
@@ -75,7 +77,30 @@ impl Process {
         environment: &[(&str, String)],
         log: &Path,
     ) -> Result<Self> {
-        let mut process = Self {
+        let mut process = Self::new(program, arguments, environment, log);
+        process.restart()?;
+        Ok(process)
+    }
+
+    /// Starts a program as the user whom a folder belongs to.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn start_as_owner(
+        folder: &Path,
+        program: &Path,
+        arguments: &[&str],
+        environment: &[(&str, String)],
+        log: &Path,
+    ) -> Result<Self> {
+        let process = Self::new(program, arguments, environment, log);
+        let mut process = Self { owner: Some(folder.to_owned()), ..process };
+        process.restart()?;
+        Ok(process)
+    }
+
+    fn new(program: &Path, arguments: &[&str], environment: &[(&str, String)], log: &Path) -> Self {
+        Self {
             program: program.to_owned(),
             arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
             environment: environment
@@ -83,10 +108,9 @@ impl Process {
                 .map(|(name, value)| ((*name).to_owned(), value.clone()))
                 .collect(),
             log: log.to_owned(),
+            owner: None,
             child: None,
-        };
-        process.restart()?;
-        Ok(process)
+        }
     }
 
     /// Starts it again.
@@ -95,7 +119,11 @@ impl Process {
     /// If it cannot be started.
     pub fn restart(&mut self) -> Result {
         let log = std::fs::File::options().create(true).append(true).open(&self.log)?;
-        let child = Command::new(&self.program)
+        let mut command = Command::new(&self.program);
+        if let Some(folder) = &self.owner {
+            run_as_owner(&mut command, folder)?;
+        }
+        let child = command
             .args(&self.arguments)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
@@ -124,13 +152,34 @@ impl Process {
     /// # Errors
     /// If it does not stop in time.
     pub async fn stop(&mut self) -> Result<Option<i32>> {
-        let Some(mut child) = self.child.take() else { return Ok(None) };
-        if let Some(id) = child.id() {
-            let id = id.to_string();
-            Command::new("kill").args(["-TERM", &id]).status().await?;
+        if self.id().is_some() {
+            self.signal("-TERM").await?;
         }
+        let Some(mut child) = self.child.take() else { return Ok(None) };
         let status = tokio::time::timeout(PATIENCE, child.wait()).await??;
         Ok(status.code())
+    }
+
+    /// Pauses it (SIGSTOP), as a machine that hangs does.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub async fn pause(&self) -> Result {
+        self.signal("-STOP").await
+    }
+
+    /// Lets it go on after [`Self::pause`].
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub async fn resume(&self) -> Result {
+        self.signal("-CONT").await
+    }
+
+    async fn signal(&self, signal: &str) -> Result {
+        let id = self.id().ok_or("the process does not run")?.to_string();
+        Command::new("kill").args([signal, &id]).status().await?;
+        Ok(())
     }
 
     /// The process id, while it runs.
@@ -147,4 +196,18 @@ impl Process {
     pub fn output(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
+}
+
+#[cfg(unix)]
+fn run_as_owner(command: &mut Command, folder: &Path) -> Result {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let owner = std::fs::metadata(folder)?;
+    command.uid(owner.uid()).gid(owner.gid());
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn run_as_owner(_command: &mut Command, _folder: &Path) -> Result {
+    Ok(())
 }

@@ -1,9 +1,13 @@
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use tempfile::TempDir;
+use tokio::time::timeout;
 
 use crate::{
-    Client, Nats, Process, Result, Role,
+    Client, Nats, Postgres, Process, Result, Role,
     client::{Addresses, token},
     free_port,
     process::{program, wait_until},
@@ -37,40 +41,71 @@ impl Service {
     }
 }
 
-/// Four services, each in a process of its own, over a NATS of their own.
+/// Where the services keep what they own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Databases {
+    /// In a SQLite file each.
+    Files,
+    /// In a PostgreSQL database each, which so many replicas of each service share. The
+    /// query service has as many, each with a view of its own.
+    Postgres {
+        /// At least 1.
+        replicas: usize,
+    },
+}
+
+/// Four services, each replica in a process of its own, over a NATS of their own.
 pub struct System {
     /// The NATS server.
     pub nats: Nats,
-    services: Vec<Process>,
-    ports: [(u16, u16); 4],
+    /// The PostgreSQL server, if the databases are in one.
+    pub postgres: Option<Postgres>,
+    services: Vec<Vec<Replica>>,
     private_pem: String,
     folder: TempDir,
 }
 
+/// One process of a service.
+struct Replica {
+    process: Process,
+    grpc: u16,
+    http: u16,
+}
+
 impl System {
-    /// Starts everything and waits until it is ready.
+    /// Starts everything on SQLite files, and waits until it is ready.
     ///
     /// # Errors
     /// If a program cannot be started or is not ready in time.
     pub async fn start() -> Result<Self> {
+        Self::start_on(Databases::Files).await
+    }
+
+    /// Starts everything, and waits until it is ready.
+    ///
+    /// # Errors
+    /// If a program cannot be started or is not ready in time.
+    pub async fn start_on(databases: Databases) -> Result<Self> {
         let folder = TempDir::new()?;
         let nats = Nats::start(folder.path()).await?;
         let key = chassis::auth::token::generate_key()?;
         std::fs::write(folder.path().join("key.pub"), &key.public_pem)?;
-        let mut ports = [(0, 0); 4];
-        for port in &mut ports {
-            *port = (free_port()?, free_port()?);
-        }
-        let mut system = Self {
-            nats,
-            services: Vec::new(),
-            ports,
-            private_pem: key.private_pem.clone(),
-            folder,
+        let (postgres, replicas) = match databases {
+            Databases::Files => (None, 1),
+            Databases::Postgres { replicas } => {
+                (Some(Postgres::start(folder.path()).await?), replicas)
+            }
         };
+        let private_pem = key.private_pem.clone();
+        let mut system = Self { nats, postgres, services: Vec::new(), private_pem, folder };
         for service in Service::ALL {
-            let process = system.spawn(service)?;
-            system.services.push(process);
+            if let Some(postgres) = &system.postgres
+                && service != Service::Query
+            {
+                postgres.execute(format!("CREATE DATABASE {}", service.as_str())).await?;
+            }
+            let replicas: Result<_> = (0..replicas).map(|n| system.spawn(service, n)).collect();
+            system.services.push(replicas?);
         }
         for service in Service::ALL {
             system.ready(service).await?;
@@ -78,29 +113,43 @@ impl System {
         Ok(system)
     }
 
-    fn spawn(&self, service: Service) -> Result<Process> {
+    fn spawn(&self, service: Service, replica: usize) -> Result<Replica> {
         let folder = self.folder.path();
         let name = service.as_str();
-        let (grpc, http) = self.ports[service as usize];
+        let (grpc, http) = (free_port()?, free_port()?);
         let keys = serde_json::json!([folder.join("key.pub")]).to_string();
-        let environment = [
+        let mut environment = vec![
             ("AGORA_SERVER__LISTEN", format!("127.0.0.1:{grpc}")),
             ("AGORA_SERVER__HTTP_LISTEN", format!("127.0.0.1:{http}")),
+            ("AGORA_SERVER__SECRET", "the secret that all replicas share".to_owned()),
             ("AGORA_NATS__URL", self.nats.url()),
-            ("AGORA_DATABASE__PATH", self.database(service).display().to_string()),
             ("AGORA_AUTH__PUBLIC_KEYS", keys),
         ];
-        let mut environment = environment.to_vec();
-        if service == Service::Comment {
-            environment.push(("AGORA_POST_SERVICE__URL", self.addresses().post));
+        match &self.postgres {
+            Some(postgres) if service != Service::Query => {
+                environment.push(("AGORA_DATABASE__URL", postgres.url(name)));
+            }
+            _ => {
+                let database = self.database_of(service, replica).display().to_string();
+                environment.push(("AGORA_DATABASE__PATH", database));
+            }
         }
-        let log = folder.join(format!("{name}.log"));
-        Process::start(&program("agora")?, &["serve", name], &environment, &log)
+        if service == Service::Comment {
+            let posts = self.addresses().post;
+            environment.push(("AGORA_POST_SERVICE__URL", posts[replica % posts.len()].clone()));
+        }
+        let log = folder.join(format!("{name}-{replica}.log"));
+        let process = Process::start(&program("agora")?, &["serve", name], &environment, &log)?;
+        Ok(Replica { process, grpc, http })
     }
 
-    /// The database file of a service.
+    /// The database file of a service's first replica.
     pub fn database(&self, service: Service) -> PathBuf {
-        self.folder.path().join(format!("{}.db", service.as_str()))
+        self.database_of(service, 0)
+    }
+
+    fn database_of(&self, service: Service, replica: usize) -> PathBuf {
+        self.folder.path().join(format!("{}-{replica}.db", service.as_str()))
     }
 
     /// The folder of everything that the system keeps.
@@ -108,33 +157,55 @@ impl System {
         self.folder.path()
     }
 
-    /// A service's process.
+    /// The process of a service's first replica.
     pub fn process(&mut self, service: Service) -> &mut Process {
-        &mut self.services[service as usize]
+        self.replica(service, 0)
     }
 
-    /// Waits until a service says that it is ready.
+    /// The process of a replica.
+    pub fn replica(&mut self, service: Service, replica: usize) -> &mut Process {
+        &mut self.services[service as usize][replica].process
+    }
+
+    /// Waits until every replica of a service says that it is ready.
     ///
     /// # Errors
-    /// If it does not in time.
+    /// If one does not in time.
     pub async fn ready(&self, service: Service) -> Result {
-        let url = format!("127.0.0.1:{}", self.ports[service as usize].1);
-        let waiting = wait_until("a service", || is_ready(&url)).await;
-        waiting.map_err(|error| {
-            let output = self.services[service as usize].output();
-            format!("{error}: {} printed:\n{output}", service.as_str()).into()
-        })
+        for (number, replica) in self.services[service as usize].iter().enumerate() {
+            let ready = || async { http_get(replica.http, "/readyz").await.is_some() };
+            wait_until("a service", ready).await.map_err(|error| {
+                let output = replica.process.output();
+                format!("{error}: {} {number} printed:\n{output}", service.as_str())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Which replicas of a service say that they lead.
+    pub async fn leaders(&self, service: Service) -> Vec<usize> {
+        let line = format!("agora_leader{{service=\"{}\"}} 1", service.as_str());
+        let mut leaders = Vec::new();
+        for (number, replica) in self.services[service as usize].iter().enumerate() {
+            let metrics = http_get(replica.http, "/metrics").await.unwrap_or_default();
+            if metrics.lines().any(|found| found == line) {
+                leaders.push(number);
+            }
+        }
+        leaders
     }
 
     /// Where the services are.
     pub fn addresses(&self) -> Addresses {
-        let address =
-            |service: Service| format!("http://127.0.0.1:{}", self.ports[service as usize].0);
+        let addresses = |service: Service| {
+            let replicas = self.services.get(service as usize).into_iter().flatten();
+            replicas.map(|replica| format!("http://127.0.0.1:{}", replica.grpc)).collect()
+        };
         Addresses {
-            post: address(Service::Post),
-            comment: address(Service::Comment),
-            moderation: address(Service::Moderation),
-            query: address(Service::Query),
+            post: addresses(Service::Post),
+            comment: addresses(Service::Comment),
+            moderation: addresses(Service::Moderation),
+            query: addresses(Service::Query),
         }
     }
 
@@ -171,14 +242,19 @@ impl System {
     }
 }
 
-/// Whether `/readyz` answers 200.
-async fn is_ready(address: &str) -> bool {
+/// What a server on loopback answers with 200, within a second.
+async fn http_get(port: u16, path: &str) -> Option<String> {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-    let Ok(mut stream) = tokio::net::TcpStream::connect(address).await else { return false };
-    let request = format!("GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    let mut answer = String::new();
-    stream.write_all(request.as_bytes()).await.is_ok()
-        && stream.read_to_string(&mut answer).await.is_ok()
-        && answer.starts_with("HTTP/1.1 200")
+    let get = async {
+        let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
+        let mut answer = String::new();
+        stream.write_all(request.as_bytes()).await?;
+        stream.read_to_string(&mut answer).await?;
+        Ok::<_, std::io::Error>(answer)
+    };
+    let answer = timeout(Duration::from_secs(1), get).await.ok()?.ok()?;
+    answer.starts_with("HTTP/1.1 200").then_some(answer)
 }

@@ -118,7 +118,7 @@ impl Up {
     }
 
     fn addresses(&self) -> Result<Addresses> {
-        let url = self.url()?;
+        let url = vec![self.url()?];
         Ok(Addresses {
             post: url.clone(),
             comment: url.clone(),

@@ -6,5 +6,7 @@ mod check;
 mod errors;
 mod heal;
 mod kill;
+mod postgres;
+mod replicas;
 mod story;
 mod write;

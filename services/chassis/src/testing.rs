@@ -6,7 +6,7 @@
 
 mod caller;
 mod nats;
-mod postgres;
+mod place;
 mod refusal;
 mod texts;
 mod tokens;
@@ -19,7 +19,7 @@ use crate::config;
 
 pub use caller::{Bearer, Connection, connect};
 pub use nats::Nats;
-pub use postgres::{Place, Postgres};
+pub use place::Place;
 pub use refusal::Refusal;
 pub use texts::texts;
 pub use tokens::Tokens;

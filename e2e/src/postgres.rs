@@ -1,0 +1,141 @@
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use tokio::time::{Instant, sleep};
+
+use crate::{Process, Result, free_port, process::PATIENCE};
+
+/// A PostgreSQL server on a port and with a data folder of its own, which it keeps when it
+/// is killed and started again.
+pub struct Postgres {
+    process: Process,
+    port: u16,
+    data: PathBuf,
+}
+
+impl Postgres {
+    /// Starts a server with nothing in it, in this folder: `postgres` of the programs in
+    /// `AGORA_POSTGRES_BIN`, on a copy of the data folder `AGORA_POSTGRES_TEMPLATE`, which
+    /// `./dev` makes.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub async fn start(folder: &Path) -> Result<Self> {
+        let programs = variable("AGORA_POSTGRES_BIN")?;
+        let template = variable("AGORA_POSTGRES_TEMPLATE")?;
+        let data = folder.join("postgres");
+        copy(Path::new(&template), &data)?;
+        let_through(folder)?;
+        let port = free_port()?;
+        let (port_text, data_text) = (port.to_string(), path_text(&data)?);
+        let arguments = [
+            ["-D", data_text],
+            ["-p", &port_text],
+            ["-c", "listen_addresses=127.0.0.1"],
+            ["-c", "unix_socket_directories="],
+        ];
+        let program = Path::new(&programs).join("postgres");
+        let log = folder.join("postgres.log");
+        let process = Process::start_as_owner(&data, &program, &arguments.concat(), &[], &log)?;
+        let mut server = Self { process, port, data };
+        server.ready().await?;
+        Ok(server)
+    }
+
+    /// The address of a database.
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://agora@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Runs a statement that makes or drops a database.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn execute(&self, statement: String) -> Result {
+        let mut connection = PgConnection::connect(&self.url("postgres")).await?;
+        sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await?;
+        Ok(connection.close().await?)
+    }
+
+    /// Kills it with SIGKILL.
+    ///
+    /// # Errors
+    /// If it cannot be killed.
+    pub async fn kill(&mut self) -> Result {
+        self.process.kill().await
+    }
+
+    /// Starts it again, on the same port and files.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub async fn restart(&mut self) -> Result {
+        self.process.restart()?;
+        self.ready().await
+    }
+
+    /// Copies its data folder to another one, as long as it does not run.
+    ///
+    /// # Errors
+    /// If the files cannot be copied.
+    pub fn back_up(&self, to: &Path) -> Result {
+        copy(&self.data, to)
+    }
+
+    /// Puts a copy back in the place of its data folder, as long as it does not run.
+    ///
+    /// # Errors
+    /// If the files cannot be copied.
+    pub fn restore(&self, from: &Path) -> Result {
+        std::fs::remove_dir_all(&self.data)?;
+        copy(from, &self.data)
+    }
+
+    async fn ready(&mut self) -> Result {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match PgConnection::connect(&self.url("postgres")).await {
+                Ok(connection) => return Ok(connection.close().await?),
+                Err(error) if Instant::now() > deadline => {
+                    return Err(format!("{error}; {}", self.process.output()).into());
+                }
+                Err(_) => sleep(std::time::Duration::from_millis(20)).await,
+            }
+            // Children of a killed server may live a little longer, and keep the next one away.
+            if self.process.has_ended() {
+                self.process.restart()?;
+            }
+        }
+    }
+}
+
+fn variable(name: &str) -> Result<String> {
+    Ok(env::var(name).map_err(|_| format!("{name} is not set: run it by ./dev"))?)
+}
+
+fn path_text(path: &Path) -> Result<&str> {
+    Ok(path.to_str().ok_or("the test's folder is not UTF-8")?)
+}
+
+/// Copies a folder with the owners of its files: the server does not run as root.
+fn copy(from: &Path, to: &Path) -> Result {
+    let status = Command::new("cp").arg("-a").arg(from).arg(to).status()?;
+    if status.success() { Ok(()) } else { Err(format!("cannot copy {}", from.display()).into()) }
+}
+
+/// Lets the user whom the server runs as through to its data.
+#[cfg(unix)]
+fn let_through(folder: &Path) -> Result {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    Ok(std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755))?)
+}
+
+#[cfg(not(unix))]
+fn let_through(_folder: &Path) -> Result {
+    Ok(())
+}
