@@ -1,5 +1,6 @@
 //! The parts of `./dev bench`: what is measured, against what, in one run.
 
+pub mod databases;
 pub mod echo;
 pub mod load;
 pub mod report;

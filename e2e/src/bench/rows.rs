@@ -14,7 +14,7 @@ use agora_proto::{
     admin::v1::{
         GetJournalHeadRequest, GetViewDigestRequest, view_service_client::ViewServiceClient,
     },
-    comment::v1::CreateCommentRequest,
+    comment::v1::{CreateCommentRequest, CreateCommentResponse},
     event::v1::Source,
     moderation::v1::{GetPolicyRequest, Mode, Policy, SetPolicyRequest},
     post::v1::CreatePostRequest,
@@ -38,11 +38,11 @@ use super::{
 use crate::{Client, Process, Raw, Result, Role, free_port, process::wait_until};
 
 /// The site of everything that is written.
-const SITE: &str = "bench";
+pub(super) const SITE: &str = "bench";
 /// Calls in flight.
-const IN_FLIGHT: usize = 64;
+pub(super) const IN_FLIGHT: usize = 64;
 /// Connections that they share.
-const CONNECTIONS: usize = 4;
+pub(super) const CONNECTIONS: usize = 4;
 
 /// A running bench.
 pub struct Bench {
@@ -197,7 +197,7 @@ impl Bench {
         self.settle().await?;
         let created: Arc<Mutex<HashMap<String, Instant>>> = Arc::default();
         let writers: JoinHandle<Result> = {
-            let create = self.creator_of(post.clone());
+            let create = creator(&self.clients, &self.texts, post.clone());
             let created = created.clone();
             tokio::spawn(async move {
                 let mut every = interval(Duration::from_millis(5));
@@ -207,7 +207,8 @@ impl Bench {
                     let (started, created) = (Instant::now(), created.clone());
                     let call = create(number as usize % CONNECTIONS, number);
                     running.spawn(async move {
-                        let id = call.await?;
+                        let comment = call.await?.comment.ok_or("an answer without a comment")?;
+                        let id = comment.comment_id;
                         created.lock().map_err(|_| "a writer panicked")?.insert(id, started);
                         Ok(())
                     });
@@ -320,32 +321,8 @@ impl Bench {
         &self,
         post_id: String,
     ) -> impl Fn(usize, u64) -> BoxFuture<'static, Result> + Send + Sync + 'static {
-        let create = self.creator_of(post_id);
+        let create = creator(&self.clients, &self.texts, post_id);
         move |worker, number| create(worker, number).map_ok(drop).boxed()
-    }
-
-    /// A call that creates a comment on a post and tells its id.
-    fn creator_of(
-        &self,
-        post_id: String,
-    ) -> impl Fn(usize, u64) -> BoxFuture<'static, Result<String>> + Send + Sync + 'static {
-        let clients: Vec<_> = self.clients.iter().map(|client| client.comment.clone()).collect();
-        let texts = self.texts.clone();
-        move |worker, number| {
-            let mut client = clients[worker % clients.len()].clone();
-            let request = CreateCommentRequest {
-                site: SITE.into(),
-                post_id: post_id.clone(),
-                body: texts[number as usize % texts.len()].clone(),
-                request_id: Uuid::now_v7().to_string(),
-                ..Default::default()
-            };
-            let created = async move {
-                let comment = client.create_comment(request).await?.into_inner().comment;
-                Ok(comment.ok_or("an answer without a comment")?.comment_id)
-            };
-            created.boxed()
-        }
     }
 
     async fn fill(&self, post: &str, comments: u64) -> Result {
@@ -445,6 +422,28 @@ impl Bench {
     }
 }
 
+/// A call that creates a comment on a post.
+pub(super) fn creator(
+    clients: &[Client],
+    texts: &Arc<Vec<String>>,
+    post_id: String,
+) -> impl Fn(usize, u64) -> BoxFuture<'static, Result<CreateCommentResponse>> + Send + Sync + 'static
+{
+    let clients: Vec<_> = clients.iter().map(|client| client.comment.clone()).collect();
+    let texts = texts.clone();
+    move |worker, number| {
+        let mut client = clients[worker % clients.len()].clone();
+        let request = CreateCommentRequest {
+            site: SITE.into(),
+            post_id: post_id.clone(),
+            body: texts[number as usize % texts.len()].clone(),
+            request_id: Uuid::now_v7().to_string(),
+            ..Default::default()
+        };
+        async move { Ok(client.create_comment(request).await?.into_inner()) }.boxed()
+    }
+}
+
 fn thread(post: &str, page_size: i32) -> GetThreadRequest {
     GetThreadRequest {
         site: SITE.into(),
@@ -521,6 +520,6 @@ async fn idle_read(nats: &str) -> Result<Rate> {
     Ok(Rate { calls, took: started.elapsed() })
 }
 
-fn per_second(rate: f64) -> String {
+pub(super) fn per_second(rate: f64) -> String {
     format!("{rate:.0}/s")
 }

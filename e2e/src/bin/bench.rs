@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand, ValueEnum, builder::PossibleValue};
 use e2e::{
     Result,
     bench::{
-        echo,
+        databases, echo,
         report::{self, Row},
         rows::Bench,
     },
@@ -32,6 +32,9 @@ struct Arguments {
     /// Comments of the large thread. 1000000 takes some minutes.
     #[arg(long, default_value_t = 100_000)]
     large: u64,
+    /// Measure PostgreSQL against SQLite, and nothing else.
+    #[arg(long, conflicts_with = "only")]
+    postgres: bool,
     /// Measure only these; everything without it.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<What>,
@@ -81,7 +84,12 @@ async fn run(arguments: Arguments) -> Result {
     if let Some(Baseline::Echo { port, bytes }) = arguments.baseline {
         return echo::serve(port, bytes).await;
     }
-    let rows = measure(&arguments).await?;
+    let rows = if arguments.postgres {
+        let round = Duration::from_secs_f64(arguments.seconds);
+        vec![databases::postgres(comments()?, round, arguments.rounds).await?]
+    } else {
+        measure(&arguments).await?
+    };
     report::print(&rows, arguments.json)
 }
 

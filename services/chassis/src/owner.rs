@@ -211,7 +211,6 @@ pub async fn start<S: Store>(
     let relay = Relay::new(
         committer.clone(),
         readers.clone(),
-        watermarks.subscribe(),
         leadership.clone(),
         host.jetstream(),
         stream,

@@ -91,7 +91,6 @@ impl<S: Store> Relay<S> {
     pub(crate) fn new(
         committer: Committer<S>,
         readers: Pool<S::Backend>,
-        heads: watch::Receiver<Position>,
         leadership: Leadership,
         jetstream: jetstream::Context,
         stream: Stream,
@@ -99,6 +98,7 @@ impl<S: Store> Relay<S> {
         health: Health,
     ) -> Self {
         health.set_ready(false, "waiting for NATS");
+        let heads = committer.watermarks().subscribe();
         let remote = Remote::new(jetstream, stream);
         Self { committer, readers, heads, leadership, remote, shutdown, health, agreed: false }
     }
