@@ -3,6 +3,8 @@
 pub mod databases;
 pub mod echo;
 pub mod load;
+pub mod outage;
+pub mod processes;
 pub mod report;
 pub mod rows;
 pub mod up;

@@ -43,22 +43,33 @@ impl Postgres {
         let process = Process::start_as_owner(&data, &program, &arguments.concat(), &[], &log)?;
         let mut server = Self { process, port, data };
         server.ready().await?;
+        server.execute("CREATE ROLE service LOGIN".into()).await?;
         Ok(server)
     }
 
-    /// The address of a database.
+    /// The address of a database, for a role that owns it and may do nothing else.
     pub fn url(&self, database: &str) -> String {
-        format!("postgres://agora@127.0.0.1:{}/{database}", self.port)
+        format!("postgres://service@127.0.0.1:{}/{database}", self.port)
     }
 
-    /// Runs a statement that makes or drops a database.
+    /// Makes a database with nothing in it; drops it before if there is one.
     ///
     /// # Errors
     /// What the server says.
-    pub async fn execute(&self, statement: String) -> Result {
-        let mut connection = PgConnection::connect(&self.url("postgres")).await?;
+    pub async fn make(&self, database: &str) -> Result {
+        self.execute(format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)")).await?;
+        self.execute(format!("CREATE DATABASE {database} OWNER service")).await
+    }
+
+    async fn execute(&self, statement: String) -> Result {
+        let mut connection = self.connect().await?;
         sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await?;
         Ok(connection.close().await?)
+    }
+
+    async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
+        let url = format!("postgres://agora@127.0.0.1:{}/postgres", self.port);
+        PgConnection::connect(&url).await
     }
 
     /// Kills it with SIGKILL.
@@ -98,7 +109,7 @@ impl Postgres {
     async fn ready(&mut self) -> Result {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            match PgConnection::connect(&self.url("postgres")).await {
+            match self.connect().await {
                 Ok(connection) => return Ok(connection.close().await?),
                 Err(error) if Instant::now() > deadline => {
                     return Err(format!("{error}; {}", self.process.output()).into());

@@ -102,7 +102,7 @@ impl System {
             if let Some(postgres) = &system.postgres
                 && service != Service::Query
             {
-                postgres.execute(format!("CREATE DATABASE {}", service.as_str())).await?;
+                postgres.make(service.as_str()).await?;
             }
             let replicas: Result<_> = (0..replicas).map(|n| system.spawn(service, n)).collect();
             system.services.push(replicas?);

@@ -83,6 +83,8 @@ impl Config {
                 url,
                 replicas: self.nats.replicas,
                 max_bytes: self.nats.max_bytes,
+                // The embedded server is this installation's alone.
+                refill_streams: self.nats.url.is_none(),
                 credentials_file: self.nats.credentials_file.clone(),
                 user: self.nats.user.clone(),
                 password: self.nats.password.clone(),

@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{task::JoinSet, time::Instant};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, interval},
+};
 
 use crate::Result;
 
@@ -89,6 +92,40 @@ where
         done??;
     }
     Ok(Rate { calls, took: started.elapsed() })
+}
+
+/// What became of calls at a steady rate.
+#[derive(Debug, Default)]
+pub struct Steady {
+    /// How long each answer took.
+    pub took: Vec<Duration>,
+    /// How many calls failed.
+    pub failed: u64,
+}
+
+/// Makes so many calls a second, whether earlier ones were answered or not; `call` gets
+/// the call's number twice, as [`closed_loop`] gives a worker's and the call's.
+pub async fn open_loop<F, C>(per_second: u64, calls: u64, call: C) -> Steady
+where
+    C: Fn(usize, u64) -> F,
+    F: Future<Output = Result> + Send + 'static,
+{
+    let mut every = interval(Duration::from_secs(1) / per_second as u32);
+    let mut running = JoinSet::new();
+    for number in 0..calls {
+        every.tick().await;
+        let called = call(number as usize, number);
+        let started = Instant::now();
+        running.spawn(async move { (called.await, started.elapsed()) });
+    }
+    let mut steady = Steady::default();
+    while let Some(answered) = running.join_next().await {
+        match answered {
+            Ok((Ok(()), took)) => steady.took.push(took),
+            Ok((Err(_), _)) | Err(_) => steady.failed += 1,
+        }
+    }
+    steady
 }
 
 /// The value below which `share` (0 to 1) of the sorted values lie.

@@ -50,17 +50,44 @@ impl Up {
     /// # Errors
     /// If it does not stop or does not listen in time.
     pub async fn restart(&mut self, without_view: bool) -> Result<Duration> {
+        self.stop().await?;
+        if without_view {
+            self.remove_view();
+        }
+        self.start_again().await
+    }
+
+    /// Stops it.
+    ///
+    /// # Errors
+    /// If it does not stop in time.
+    pub async fn stop(&mut self) -> Result {
         self.process.stop().await?;
         std::fs::remove_file(self.data().join("run.json")).ok();
-        if without_view {
-            for suffix in ["", "-wal", "-shm"] {
-                std::fs::remove_file(self.data().join(format!("view.db{suffix}"))).ok();
-            }
+        Ok(())
+    }
+
+    /// Removes its view, as long as it is stopped.
+    pub fn remove_view(&self) {
+        for suffix in ["", "-wal", "-shm"] {
+            std::fs::remove_file(self.data().join(format!("view.db{suffix}"))).ok();
         }
+    }
+
+    /// Starts it after it was stopped; returns how long it took until it listened.
+    ///
+    /// # Errors
+    /// If it does not listen in time.
+    pub async fn start_again(&mut self) -> Result<Duration> {
         let started = Instant::now();
         self.process.restart()?;
         self.listening().await?;
         Ok(started.elapsed())
+    }
+
+    /// What it has printed.
+    pub fn output(&self) -> String {
+        self.process.output()
     }
 
     async fn listening(&mut self) -> Result {

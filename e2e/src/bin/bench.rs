@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand, ValueEnum, builder::PossibleValue};
 use e2e::{
     Result,
     bench::{
-        databases, echo,
+        databases, echo, outage,
         report::{self, Row},
         rows::Bench,
     },
@@ -35,6 +35,9 @@ struct Arguments {
     /// Measure PostgreSQL against SQLite, and nothing else.
     #[arg(long, conflicts_with = "only")]
     postgres: bool,
+    /// Measure what callers notice of so many seconds without NATS, and nothing else.
+    #[arg(long, value_name = "SECONDS", conflicts_with_all = ["only", "postgres"])]
+    outage: Option<f64>,
     /// Measure only these; everything without it.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<What>,
@@ -84,7 +87,9 @@ async fn run(arguments: Arguments) -> Result {
     if let Some(Baseline::Echo { port, bytes }) = arguments.baseline {
         return echo::serve(port, bytes).await;
     }
-    let rows = if arguments.postgres {
+    let rows = if let Some(down) = arguments.outage {
+        outage::nats(comments()?, Duration::from_secs_f64(down)).await?.into()
+    } else if arguments.postgres {
         let round = Duration::from_secs_f64(arguments.seconds);
         vec![databases::postgres(comments()?, round, arguments.rounds).await?]
     } else {

@@ -77,9 +77,7 @@ async fn a_lost_database_is_imported_from_the_stream() -> Result {
     for service in [Service::Comment, Service::Moderation, Service::Post] {
         system.process(service).kill().await?;
         let postgres = system.postgres.as_ref().unwrap();
-        let name = service.as_str();
-        postgres.execute(format!("DROP DATABASE {name} WITH (FORCE)")).await?;
-        postgres.execute(format!("CREATE DATABASE {name}")).await?;
+        postgres.make(service.as_str()).await?;
         system.process(service).restart()?;
         system.ready(service).await?;
     }

@@ -11,7 +11,7 @@ use crate::{
 };
 
 const REPLICAS: usize = 3;
-const COMMENTS: u64 = 6_000;
+const COMMENTS: u64 = 3_000;
 /// How soon another replica leads.
 const TAKEN_OVER: Duration = Duration::from_secs(5);
 /// Those that have a leader.

@@ -74,6 +74,10 @@ pub struct Nats {
     pub replicas: usize,
     /// Bytes that a stream holds at most; -1 for as many as the disk takes.
     pub max_bytes: i64,
+    /// Whether a stream that is damaged is deleted and filled again from the journal, once
+    /// the journal was proven to hold all that the stream can still show. For a NATS server
+    /// that belongs to this installation alone.
+    pub refill_streams: bool,
     /// A `.creds` file to log in with.
     pub credentials_file: Option<PathBuf>,
     /// A user to log in as, with `password`.
@@ -171,6 +175,7 @@ impl Default for Nats {
             url: "nats://127.0.0.1:4222".into(),
             replicas: 1,
             max_bytes: -1,
+            refill_streams: false,
             credentials_file: None,
             user: None,
             password: None,

@@ -35,7 +35,9 @@ use crate::{
     Keys,
     admin::{Journal, Journals},
     auth::{self, Verifier},
-    config, telemetry,
+    config,
+    suspicion::Suspicions,
+    telemetry,
 };
 
 pub use error::{RunError, StartError};
@@ -80,6 +82,7 @@ pub struct Host {
     routes: Routes,
     services: Vec<&'static str>,
     journals: HashMap<Source, Journal>,
+    suspicions: Suspicions,
 }
 
 /// Where a process listens.
@@ -130,6 +133,7 @@ impl Host {
             routes: Routes::default(),
             services: Vec::new(),
             journals: HashMap::new(),
+            suspicions: Suspicions::default(),
         })
     }
 
@@ -165,6 +169,11 @@ impl Host {
     /// JetStream on the connection to NATS.
     pub fn jetstream(&self) -> async_nats::jetstream::Context {
         async_nats::jetstream::new(self.nats())
+    }
+
+    /// What consumers suspect of streams.
+    pub(crate) fn suspicions(&self) -> Suspicions {
+        self.suspicions.clone()
     }
 
     /// Is cancelled when the process begins to shut down: watches and tasks end then.

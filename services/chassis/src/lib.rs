@@ -34,6 +34,7 @@ pub mod position;
 pub mod program;
 pub mod relay;
 pub mod rows;
+mod suspicion;
 pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -16,7 +16,7 @@ use crate::{
     config, consumer,
     database::{self, OpenError},
     journal::Backend,
-    relay::Relay,
+    relay::{Healing, Relay, Remote},
 };
 
 /// The rules of a service, without I/O.
@@ -199,6 +199,7 @@ pub async fn start<S: Store>(
     let watermarks = Watermarks::new(&known);
     let leadership = S::Backend::attend(host, source, S::Domain::CONSUMES, &database, &watermarks);
     let (readers, name) = (database.readers.clone(), database.name.clone());
+    tracing::info!(%source, database = name, "database open");
     let opened = Writer::open(store, database, watermarks.clone()).await;
     let (writer, committer) = opened.map_err(|source| OpenError::sql(name, source))?;
     host.spawn_thread(&format!("{source} committer"), async move {
@@ -212,8 +213,8 @@ pub async fn start<S: Store>(
         committer.clone(),
         readers.clone(),
         leadership.clone(),
-        host.jetstream(),
-        stream,
+        Remote::new(host.jetstream(), stream),
+        Healing { refills: settings.nats.refill_streams, suspicions: host.suspicions() },
         host.shutdown(),
         health,
     );

@@ -9,5 +9,7 @@ mod compare;
 mod publish;
 mod run;
 mod stream;
+mod verify;
 
-pub(crate) use run::Relay;
+pub(crate) use run::{Healing, Relay};
+pub(crate) use stream::Remote;

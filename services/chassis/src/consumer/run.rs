@@ -14,7 +14,7 @@ use super::{
     Batch, Delivery, MAX_READ_AHEAD, Sink,
     read::{ReadError, read},
 };
-use crate::{Error, Host, host::Health, leader::Leadership, telemetry};
+use crate::{Error, Host, host::Health, leader::Leadership, suspicion::Suspicions, telemetry};
 
 /// A batch should keep other work waiting no longer than this.
 const BATCH_TIME: Duration = Duration::from_millis(10);
@@ -34,6 +34,7 @@ pub struct Consumer<K: Sink> {
     sink: K,
     leadership: Leadership,
     jetstream: jetstream::Context,
+    suspicions: Suspicions,
     shutdown: CancellationToken,
     health: Health,
 }
@@ -52,6 +53,7 @@ pub fn spawn<K: Sink>(
         sink,
         leadership,
         jetstream: host.jetstream(),
+        suspicions: host.suspicions(),
         shutdown: host.shutdown(),
         health: host.health(&name),
     };
@@ -106,6 +108,10 @@ impl<K: Sink> Consumer<K> {
                 // While a stream or NATS is absent this repeats: not worth a warning.
                 Ended::Read(ReadError::Unavailable { .. }) => {
                     tracing::info!(source = %self.source, error = %text, "consumer waits");
+                }
+                Ended::Read(ReadError::Differs { .. } | ReadError::Damaged { .. }) => {
+                    tracing::error!(source = %self.source, error = %text, "consumer stopped");
+                    self.suspicions.raise(self.source);
                 }
                 _ => tracing::error!(source = %self.source, error = %text, "consumer stopped"),
             }

@@ -86,8 +86,8 @@ impl Database<Postgres> {
         let options = address.session("writer", &WRITER);
         let writer = options.connect().await.map_err(sql)?;
         let readers = PgPoolOptions::new()
-            // And one for the relay.
-            .max_connections(settings.readers.saturating_add(1))
+            // And one each for the relay, and to listen and to tell.
+            .max_connections(settings.readers.saturating_add(3))
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .idle_timeout(IDLE_TIMEOUT)
             .max_lifetime(MAX_LIFETIME)

@@ -15,7 +15,9 @@ pub(super) enum Finding {
     Longer { journal: Checkpoint, stream: Sequence },
     /// The stream belongs to another installation: what was found, in words.
     Foreign(String),
-    /// Something else that this program does not heal: what, in words.
+    /// Messages are missing or do not verify: what was found, in words.
+    Damaged { what: String, journal: Sequence, stream: Extent },
+    /// Both hold verified events that differ: what was found, in words.
     Differs(String),
 }
 
@@ -41,8 +43,13 @@ pub(super) async fn compare<B: Backend>(
     if extent.messages == 0 && extent.last == Sequence::ZERO {
         return Ok(Finding::Shorter(Checkpoint::ZERO));
     }
+    let damaged = |what: String| Finding::Damaged {
+        what: format!("stream {} is damaged: {what}", remote.name()),
+        journal: head.sequence,
+        stream: extent,
+    };
     if let Some(what) = hole(extent) {
-        return Ok(Finding::Differs(format!("stream {} is damaged: {what}", remote.name())));
+        return Ok(damaged(what));
     }
     if head.sequence == Sequence::ZERO {
         return Ok(Finding::Longer { journal: head, stream: extent.last });
@@ -55,21 +62,19 @@ pub(super) async fn compare<B: Backend>(
                  journal's; point this service at its own NATS, or at its own database",
                 remote.name()
             )),
-            Difference::Damaged => {
-                Finding::Differs(format!("stream {} is damaged at 1", remote.name()))
-            }
+            Difference::Damaged => damaged("message 1 does not verify".into()),
         });
     }
     let both = head.sequence.min(extent.last);
     if let Some(found) = compare_at::<B>(remote, readers, both).await? {
-        return Ok(Finding::Differs(match found {
-            Difference::Other => format!(
+        return Ok(match found {
+            Difference::Other => Finding::Differs(format!(
                 "stream {} and journal differ at {both}: both hold an event there, and not the \
                  same one",
                 remote.name()
-            ),
-            Difference::Damaged => format!("stream {} is damaged at {both}", remote.name()),
-        }));
+            )),
+            Difference::Damaged => damaged(format!("message {both} does not verify")),
+        });
     }
     if extent.last > head.sequence {
         return Ok(Finding::Longer { journal: head, stream: extent.last });
@@ -104,7 +109,9 @@ async fn compare_at<B: Backend>(
     readers: &Pool<B>,
     sequence: Sequence,
 ) -> Result<Option<Difference>, CompareError> {
-    let stored = remote.message(sequence).await.map_err(CompareError::Stream)?;
+    let Some(stored) = remote.find(sequence).await.map_err(CompareError::Stream)? else {
+        return Ok(Some(Difference::Damaged));
+    };
     let ours = row::<B>(readers, sequence).await?;
     if stored.row == ours {
         return Ok(None);

@@ -1,8 +1,7 @@
 use std::{convert::Infallible, time::Duration};
 
-use async_nats::jetstream;
 use backon::{BackoffBuilder as _, ExponentialBuilder};
-use bus_schema::{Checkpoint, Sequence, Stream};
+use bus_schema::{Checkpoint, Sequence};
 use sqlx::Pool;
 use tokio::{
     sync::{mpsc, watch},
@@ -13,7 +12,8 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use super::{
     compare::{CompareError, Finding, compare},
     publish::{Failed, Publisher},
-    stream::Remote,
+    stream::{Extent, Remote},
+    verify::{Verified, verify},
 };
 use crate::{
     Error, Position,
@@ -23,6 +23,7 @@ use crate::{
     journal::{Backend, Row},
     leader::Leadership,
     owner::{Domain, Store},
+    suspicion::Suspicions,
 };
 
 /// How many rows are read from the journal, or imported, at once.
@@ -33,6 +34,10 @@ const POLL: Duration = Duration::from_secs(1);
 const COMPARE: Duration = Duration::from_secs(10);
 /// How long a stream may be silent while its tail is imported.
 const SILENCE: Duration = Duration::from_secs(30);
+/// How often a whole stream is read against its journal.
+const VERIFY_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long after that it is not read again.
+const VERIFY_PAUSE: Duration = Duration::from_secs(60);
 /// The longest pause between two tries.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 
@@ -45,8 +50,17 @@ pub(crate) struct Relay<S: Store> {
     remote: Remote,
     shutdown: CancellationToken,
     health: Health,
+    healing: Healing,
     /// Whether journal and stream were ever found to agree.
     agreed: bool,
+}
+
+/// What a relay does about a damaged stream.
+pub(crate) struct Healing {
+    /// Whether it is made anew.
+    pub(crate) refills: bool,
+    /// Who may know of damage that its ends do not show.
+    pub(crate) suspicions: Suspicions,
 }
 
 /// Why a session has ended.
@@ -58,6 +72,12 @@ enum Ended {
     Publish(#[from] Failed),
     #[error("cannot read the journal")]
     Journal(#[from] sqlx::Error),
+    #[error("{what}")]
+    Damaged { what: String, may_write: bool },
+    #[error("{what}")]
+    Missing { what: String, stream: Extent },
+    #[error("cannot delete the damaged stream")]
+    Delete(#[source] async_nats::Error),
     #[error("cannot make the stream")]
     Create(#[source] async_nats::Error),
     #[error("cannot import the stream's tail")]
@@ -92,15 +112,24 @@ impl<S: Store> Relay<S> {
         committer: Committer<S>,
         readers: Pool<S::Backend>,
         leadership: Leadership,
-        jetstream: jetstream::Context,
-        stream: Stream,
+        remote: Remote,
+        healing: Healing,
         shutdown: CancellationToken,
         health: Health,
     ) -> Self {
         health.set_ready(false, "waiting for NATS");
         let heads = committer.watermarks().subscribe();
-        let remote = Remote::new(jetstream, stream);
-        Self { committer, readers, heads, leadership, remote, shutdown, health, agreed: false }
+        Self {
+            committer,
+            readers,
+            heads,
+            leadership,
+            remote,
+            shutdown,
+            health,
+            healing,
+            agreed: false,
+        }
     }
 
     /// Runs until the host shuts down.
@@ -121,7 +150,8 @@ impl<S: Store> Relay<S> {
         let mut pause = pauses.build();
         loop {
             let started = Instant::now();
-            let Err(ended) = self.run_session().await;
+            let reverts = self.committer.reverts();
+            let Err(ended) = self.run_session(reverts.clone()).await;
             let text = crate::error::chain(&ended);
             match ended {
                 Ended::Foreign(found) if !self.agreed => return Err(Refused(found)),
@@ -129,6 +159,20 @@ impl<S: Store> Relay<S> {
                     tracing::error!(error = %text, "journal and stream differ");
                     self.health.set_ready(false, &found);
                     self.committer.set_gate(Gate::Halted(found));
+                }
+                Ended::Damaged { what, may_write } => {
+                    tracing::error!(
+                        error = what,
+                        "the stream is damaged: nothing is published until it is refilled"
+                    );
+                    // The journal holds more than the stream does: it may go on growing.
+                    if may_write {
+                        self.health.set_ready(true, &what);
+                        self.committer.open_gate(&reverts);
+                    } else {
+                        self.health.set_ready(false, &what);
+                        self.committer.set_gate(Gate::Comparing(what));
+                    }
                 }
                 Ended::Elected | Ended::Deposed => {
                     tracing::info!(source = %S::Domain::SOURCE, reason = %text, "relay turns");
@@ -154,8 +198,10 @@ impl<S: Store> Relay<S> {
         }
     }
 
-    async fn run_session(&mut self) -> Result<Infallible, Ended> {
-        let mut reverts = self.committer.reverts();
+    async fn run_session(
+        &mut self,
+        mut reverts: watch::Receiver<u64>,
+    ) -> Result<Infallible, Ended> {
         let end = self.agree().await?;
         self.agreed = true;
         self.health.set_ready(true, "running");
@@ -173,11 +219,18 @@ impl<S: Store> Relay<S> {
                 ended = self.watch() => ended,
             };
         }
-        tokio::select! {
-            ended = self.publish_from(end) => ended,
-            ended = reverted => Err(ended),
-            () = leadership.lost() => Err(Ended::Deposed),
+        let ended = tokio::select! {
+            Err(ended) = self.publish_from(end) => ended,
+            ended = reverted => ended,
+            () = leadership.lost() => Ended::Deposed,
+        };
+        if let Ended::Missing { what, stream } = ended {
+            // Nothing is on its way any more: the publisher is gone.
+            let now = self.remote.extent().await.map_err(CompareError::Stream)?;
+            self.refill(what, stream.last, now.unwrap_or(stream)).await?;
+            return Err(Ended::Changed);
         }
+        Err(ended)
     }
 
     /// While another replica leads: writes stop here too if journal and stream differ.
@@ -188,7 +241,10 @@ impl<S: Store> Relay<S> {
                 Finding::Foreign(what) => return Err(Ended::Foreign(what)),
                 Finding::Differs(what) => return Err(Ended::Halted(what)),
                 // The replica that leads is at it.
-                Finding::Absent | Finding::Shorter(_) | Finding::Longer { .. } => {}
+                Finding::Damaged { .. }
+                | Finding::Absent
+                | Finding::Shorter(_)
+                | Finding::Longer { .. } => {}
             }
         }
     }
@@ -212,6 +268,40 @@ impl<S: Store> Relay<S> {
                 Finding::Longer { journal, stream } => self.import(journal, stream).await?,
                 Finding::Foreign(what) => return Err(Ended::Foreign(what)),
                 Finding::Differs(what) => return Err(Ended::Halted(what)),
+                Finding::Damaged { what, journal, stream } => {
+                    self.refill(what, journal, stream).await?;
+                }
+            }
+        }
+    }
+
+    /// Deletes a damaged stream, so that it is made anew, once the journal was proven to
+    /// hold all that it can still show.
+    async fn refill(&self, what: String, journal: Sequence, stream: Extent) -> Result<(), Ended> {
+        let may_write = journal >= stream.last;
+        if !self.healing.refills || !self.leadership.is_held() {
+            return Err(Ended::Damaged { what, may_write });
+        }
+        tracing::warn!(stream = self.remote.name(), what, "verifying the journal to refill it");
+        match verify::<S::Backend>(&self.remote, &self.readers, stream).await? {
+            Verified::Held { damaged } => {
+                tracing::warn!(
+                    stream = self.remote.name(),
+                    damaged,
+                    of = stream.last.0,
+                    "the journal holds everything: the stream is made anew"
+                );
+                self.remote.delete().await.map_err(Ended::Delete)
+            }
+            Verified::Differs(at) => {
+                Err(Ended::Halted(format!("{what}; and at {at} it holds another event")))
+            }
+            Verified::Broken(at) => {
+                Err(Ended::Halted(format!("{what}; and the journal does not chain at {at}")))
+            }
+            Verified::TooShort(end) => {
+                let what = format!("{what}; and the journal ends with {end}, before it");
+                Err(Ended::Damaged { what, may_write: false })
             }
         }
     }
@@ -257,7 +347,7 @@ impl<S: Store> Relay<S> {
 
     /// Publishes what the journal holds beyond `end`, for ever. From time to time the
     /// stream's end is compared again.
-    async fn publish_from(&mut self, end: Checkpoint) -> Result<Infallible, Ended> {
+    async fn publish_from(&self, end: Checkpoint) -> Result<Infallible, Ended> {
         let lag = metrics::gauge!(
             "agora_relay_lag_events", "source" => S::Domain::SOURCE.as_str()
         );
@@ -267,8 +357,11 @@ impl<S: Store> Relay<S> {
         let mut sent = end.sequence;
         let mut poll = interval(POLL);
         let mut compared = Instant::now();
+        let mut heads = self.heads.clone();
+        let damage = self.look_for_damage();
+        tokio::pin!(damage);
         loop {
-            let head = self.heads.borrow_and_update().get(S::Domain::SOURCE);
+            let head = heads.borrow_and_update().get(S::Domain::SOURCE);
             lag.set(head.0.saturating_sub(publisher.stored.0) as f64);
             if head > sent {
                 let rows = S::Backend::rows(&mut connection, sent.next(), CHUNK).await?;
@@ -285,12 +378,63 @@ impl<S: Store> Relay<S> {
             tokio::select! {
                 settled = publisher.settle_one(), if publisher.is_waiting() => settled?,
                 // The committer is gone: the host shuts down, and ends this task.
-                changed = self.heads.changed() => if changed.is_err() {
+                changed = heads.changed() => if changed.is_err() {
                     std::future::pending::<()>().await;
                 },
                 _ = poll.tick() => {}
+                found = &mut damage => return Err(found),
             }
         }
+    }
+
+    /// Reads the whole stream once a day, and when a consumer suspects it, until messages of
+    /// it are found to be missing.
+    async fn look_for_damage(&self) -> Ended {
+        let gauge = metrics::gauge!(
+            "agora_stream_damaged", "source" => S::Domain::SOURCE.as_str()
+        );
+        loop {
+            let suspected = self.healing.suspicions.raised(S::Domain::SOURCE);
+            let asked = timeout(VERIFY_EVERY, suspected).await.is_ok();
+            tracing::info!(stream = self.remote.name(), asked, "verifying the stream");
+            match self.verify().await {
+                Ok(None) => gauge.set(0.0),
+                Ok(Some(damage)) => {
+                    gauge.set(1.0);
+                    if self.healing.refills {
+                        return damage;
+                    }
+                    let error = crate::error::chain(&damage);
+                    tracing::error!(stream = self.remote.name(), error, "the stream is damaged");
+                }
+                Err(error) => {
+                    let error = crate::error::chain(&error);
+                    tracing::warn!(stream = self.remote.name(), error, "cannot verify");
+                }
+            }
+            // A consumer that is not helped goes on asking.
+            sleep(VERIFY_PAUSE).await;
+        }
+    }
+
+    /// What is wrong with the stream, if something is.
+    async fn verify(&self) -> Result<Option<Ended>, CompareError> {
+        let extent = self.remote.extent().await.map_err(CompareError::Stream)?;
+        let Some(stream) = extent else { return Ok(None) };
+        let name = self.remote.name();
+        Ok(match verify::<S::Backend>(&self.remote, &self.readers, stream).await? {
+            Verified::Held { damaged: 0 } | Verified::TooShort(_) => None,
+            Verified::Held { damaged } => {
+                let what = format!("stream {name} is damaged: {damaged} messages are missing");
+                Some(Ended::Missing { what, stream })
+            }
+            Verified::Differs(at) => {
+                Some(Ended::Halted(format!("stream {name} holds another event at {at}")))
+            }
+            Verified::Broken(at) => {
+                Some(Ended::Halted(format!("the journal of {name} does not chain at {at}")))
+            }
+        })
     }
 
     /// Checks that the stream still ends as the journal does.

@@ -2,7 +2,9 @@ use async_nats::jetstream::{
     self,
     context::GetStreamErrorKind,
     message::StreamMessage,
-    stream::{Config, DiscardPolicy, RetentionPolicy, StorageType},
+    stream::{
+        Config, DiscardPolicy, RawMessageError, RawMessageErrorKind, RetentionPolicy, StorageType,
+    },
 };
 use bus_schema::{Hash, Sequence, Stream};
 
@@ -10,7 +12,7 @@ use crate::journal::Row;
 
 /// A source's stream, asked through its leader alone: a direct get may answer from a
 /// replica that is behind.
-pub(super) struct Remote {
+pub(crate) struct Remote {
     jetstream: jetstream::Context,
     definition: Stream,
 }
@@ -31,7 +33,7 @@ pub(super) struct Stored {
 }
 
 impl Remote {
-    pub(super) const fn new(jetstream: jetstream::Context, definition: Stream) -> Self {
+    pub(crate) const fn new(jetstream: jetstream::Context, definition: Stream) -> Self {
         Self { jetstream, definition }
     }
 
@@ -91,15 +93,40 @@ impl Remote {
         Ok(())
     }
 
-    /// One message, read from the leader.
-    pub(super) async fn message(&self, sequence: Sequence) -> Result<Stored, async_nats::Error> {
+    /// One message, read from the leader; none if the stream says that it has none.
+    pub(super) async fn find(
+        &self,
+        sequence: Sequence,
+    ) -> Result<Option<Stored>, async_nats::Error> {
         let stream = self.jetstream.get_stream_no_info(self.name()).await?;
-        let StreamMessage { sequence, headers, payload, .. } =
-            stream.get_raw_message(sequence.0).await?;
+        let message = match stream.get_raw_message(sequence.0).await {
+            Ok(message) => message,
+            Err(error) if is_missing(&error) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let StreamMessage { sequence, headers, payload, .. } = message;
         let hash =
             headers.get(Stream::HASH_HEADER).and_then(|value| Hash::from_hex(value.as_str()));
         let row =
             Row { sequence: Sequence(sequence), hash: hash.unwrap_or_default(), event: payload };
-        Ok(Stored { hash, row })
+        Ok(Some(Stored { hash, row }))
+    }
+
+    /// Deletes the stream. Only for one whose content the journal was proven to hold.
+    pub(super) async fn delete(&self) -> Result<(), async_nats::Error> {
+        self.jetstream.delete_stream(self.name()).await?;
+        Ok(())
+    }
+}
+
+/// Whether the leader has answered that it cannot show the message: it has none, or one
+/// whose checksum is wrong. Everything else may be different a moment later.
+fn is_missing(error: &RawMessageError) -> bool {
+    match error.kind() {
+        RawMessageErrorKind::NoMessageFound => true,
+        RawMessageErrorKind::JetStream(cause) => {
+            cause.error_code() == jetstream::ErrorCode::NO_MESSAGE_FOUND
+        }
+        _ => false,
     }
 }
