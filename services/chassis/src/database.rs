@@ -1,6 +1,7 @@
 //! Opening a service's database: one connection writes, a pool reads.
 
 pub(crate) mod postgres;
+mod program;
 mod sqlite;
 
 use std::{
@@ -11,11 +12,14 @@ use std::{
 
 use sqlx::{
     Connection, Pool,
-    migrate::{Migrate, MigrateError, Migrator},
+    migrate::{MigrateError, Migrator},
 };
 
 use crate::journal::Backend;
 
+use program::Version;
+
+pub use program::Marked;
 pub use sqlite::{lock, options, spawn_checkpoints};
 
 /// A service's database, open and migrated.
@@ -58,16 +62,18 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
-    /// A newer program has migrated it.
+    /// A newer program has migrated it, and this one is too old for what it made.
     #[error(
-        "the database {database} belongs to a newer version of agora (its migration {migration} \
-         is unknown here): run that version, or restore a backup"
+        "the database {database} belongs to a newer version of agora: {oldest} or newer is needed, \
+         and this is {program}; run that version, or restore a backup"
     )]
     Newer {
         /// The database.
         database: String,
-        /// The migration that is not known here.
-        migration: i64,
+        /// The oldest program that may run on it.
+        oldest: String,
+        /// This program.
+        program: String,
     },
     /// A migration fails.
     #[error("cannot migrate the database {database}")]
@@ -109,29 +115,38 @@ impl OpenError {
         Self::Sql { database: database.to_string(), source }
     }
 
-    /// Why the migrations of a database have failed.
-    pub fn migrating(database: impl ToString, error: MigrateError) -> Self {
-        let database = database.to_string();
-        match error {
-            MigrateError::VersionMissing(migration) => Self::Newer { database, migration },
-            source => Self::Migrate { database, source },
-        }
-    }
-
     /// Why a file's database cannot be opened, by what SQL says.
     pub fn file(path: &Path, source: sqlx::Error) -> Self {
         Self::sql(path.display(), source)
     }
 }
 
+/// Migrates a database, if this program is not too old for it.
+///
+/// # Errors
+/// [`OpenError::Newer`] and [`OpenError::Migrate`].
+pub async fn migrate(
+    connection: &mut impl Marked,
+    database: impl ToString,
+    migrations: &Migrator,
+) -> Result<(), OpenError> {
+    let migrators = &mut [copy(migrations)];
+    program::migrate(connection, &database.to_string(), migrators, Version::this()).await
+}
+
 /// Migrates the chassis' tables, then the service's own.
-async fn migrate<C: Migrate>(
-    connection: &mut C,
+async fn migrate_owner(
+    connection: &mut impl Marked,
+    database: impl ToString,
     chassis: &Migrator,
     service: &Migrator,
-) -> Result<(), MigrateError> {
-    let mut own = Migrator::with_migrations(chassis.iter().cloned().collect());
+) -> Result<(), OpenError> {
+    let mut own = copy(chassis);
     own.dangerous_set_table_name("_chassis_migrations");
-    own.run_direct(None, connection, false).await?;
-    service.run_direct(None, connection, false).await
+    let migrators = &mut [own, copy(service)];
+    program::migrate(connection, &database.to_string(), migrators, Version::this()).await
+}
+
+fn copy(migrator: &Migrator) -> Migrator {
+    Migrator::with_migrations(migrator.iter().cloned().collect())
 }

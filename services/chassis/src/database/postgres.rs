@@ -8,7 +8,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use super::{Database, OpenError, migrate};
+use super::{Database, OpenError, migrate_owner};
 use crate::config;
 
 /// The chassis' own tables.
@@ -79,8 +79,7 @@ impl Database<Postgres> {
         // Migrations may take longer than a writer's statements.
         let mut connection = address.session("migrations", &[]).connect().await.map_err(sql)?;
         check(&mut connection).await.map_err(sql)?.map_err(unfit)?;
-        let migrated = migrate(&mut connection, &MIGRATIONS, migrations).await;
-        migrated.map_err(|error| OpenError::migrating(&address.name, error))?;
+        migrate_owner(&mut connection, &address.name, &MIGRATIONS, migrations).await?;
         connection.close().await.map_err(sql)?;
 
         let options = address.session("writer", &WRITER);

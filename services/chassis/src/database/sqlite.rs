@@ -14,7 +14,7 @@ use sqlx::{
 };
 use tokio::time::interval;
 
-use super::{Database, LockedFile, OpenError, migrate};
+use super::{Database, LockedFile, OpenError, migrate_owner};
 use crate::{Host, config};
 
 /// The chassis' own tables.
@@ -48,8 +48,7 @@ impl Database<Sqlite> {
 
         let options = options(&path).synchronous(SqliteSynchronous::Full);
         let mut writer = options.connect().await.map_err(sql)?;
-        let migrated = migrate(&mut writer, &MIGRATIONS, migrations).await;
-        migrated.map_err(|error| OpenError::migrating(path.display(), error))?;
+        migrate_owner(&mut writer, path.display(), &MIGRATIONS, migrations).await?;
 
         let readers = SqlitePoolOptions::new()
             // And one for the relay.

@@ -263,8 +263,7 @@ async fn open(
 ) -> Result<SqliteConnection, OpenError> {
     let opened = options.connect().await;
     let mut connection = opened.map_err(|error| OpenError::file(path, error))?;
-    let migrated = migrations.run_direct(None, &mut connection, false).await;
-    migrated.map_err(|error| OpenError::migrating(path.display(), error))?;
+    database::migrate(&mut connection, path.display(), migrations).await?;
     Ok(connection)
 }
 
