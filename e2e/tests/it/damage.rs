@@ -10,9 +10,12 @@ use agora_proto::{
     comment::v1::CreateCommentRequest,
     query::v1::ListFeedRequest,
 };
-use e2e::{Result, Role, bench::up::Up, comments, wait_until};
+use e2e::{Result, Role, Service, System, bench::up::Up, comments, wait_until};
 
-use crate::write::{SITE, create_post};
+use crate::{
+    check::quiet,
+    write::{SITE, Writers, create_post},
+};
 
 const COMMENTS: usize = 3_000;
 
@@ -49,9 +52,10 @@ async fn digest(up: &Up, position: &str) -> Result<GetViewDigestResponse> {
     Ok(operator.view.get_view_digest(GetViewDigestRequest {}).await?.into_inner())
 }
 
-/// The files that hold the messages of the comments' stream, the oldest first.
-fn blocks(up: &Up) -> Result<Vec<PathBuf>> {
-    let mut folders = vec![up.data().to_owned()];
+/// The files below a folder that hold the messages of the comments' stream, the oldest
+/// first.
+fn blocks(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut folders = vec![folder.to_owned()];
     let mut blocks = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder)? {
@@ -77,7 +81,7 @@ async fn damaged(damage: impl FnOnce(&Path) -> Result) -> Result {
     let before = digest(&up, &position).await?;
 
     up.stop().await?;
-    damage(&blocks(&up)?[0])?;
+    damage(&blocks(up.data())?[0])?;
     up.remove_view();
     up.start_again().await?;
     assert_eq!(digest(&up, &position).await?, before);
@@ -100,4 +104,26 @@ async fn a_stream_with_a_flipped_byte_is_refilled() -> Result {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_whose_messages_are_gone_is_refilled() -> Result {
     damaged(|block| Ok(fs::write(block, [])?)).await
+}
+
+/// Where the NATS server is not this installation's alone, nothing is deleted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_go_on_beside_a_damaged_stream() -> Result {
+    let mut system = System::start().await?;
+    let post = create_post(&mut system.client("ada", Role::Author)?, "damage").await?;
+    Writers::start(&system, &post, 1_000)?.finish().await?;
+    quiet(&system).await?;
+
+    system.nats.kill().await?;
+    fs::write(&blocks(system.folder())?[0], [])?;
+    system.nats.restart().await?;
+    Writers::start(&system, &post, 200)?.finish().await?;
+    // A start compares before the first write.
+    system.process(Service::Comment).kill().await?;
+    system.process(Service::Comment).restart()?;
+    system.ready(Service::Comment).await?;
+    Writers::start(&system, &post, 200)?.finish().await?;
+    let output = system.process(Service::Comment).output();
+    assert!(output.contains("nothing is published until it is refilled"), "it printed:\n{output}");
+    Ok(())
 }

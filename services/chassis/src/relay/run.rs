@@ -165,8 +165,9 @@ impl<S: Store> Relay<S> {
                         error = what,
                         "the stream is damaged: nothing is published until it is refilled"
                     );
-                    // The journal holds more than the stream does: it may go on growing.
+                    // The journal holds as much as the stream did: it may go on growing.
                     if may_write {
+                        self.agreed = true;
                         self.health.set_ready(true, &what);
                         self.committer.open_gate(&reverts);
                     } else {
