@@ -43,6 +43,14 @@ impl Nats {
         self.process.kill().await
     }
 
+    /// Stops it (SIGTERM): it writes down what its streams hold.
+    ///
+    /// # Errors
+    /// If it does not stop in time.
+    pub async fn stop(&mut self) -> Result {
+        self.process.stop().await.map(drop)
+    }
+
     /// Starts it again, on the same port and files.
     ///
     /// # Errors

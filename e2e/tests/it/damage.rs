@@ -114,7 +114,7 @@ async fn writes_go_on_beside_a_damaged_stream() -> Result {
     Writers::start(&system, &post, 1_000)?.finish().await?;
     quiet(&system).await?;
 
-    system.nats.kill().await?;
+    system.nats.stop().await?;
     fs::write(&blocks(system.folder())?[0], [])?;
     system.nats.restart().await?;
     Writers::start(&system, &post, 200)?.finish().await?;

@@ -82,7 +82,9 @@ impl<K: Sink> Consumer<K> {
     async fn run_while_leading(&self) {
         let mut leadership = self.leadership.clone();
         loop {
-            self.health.set_ready(true, "another replica consumes");
+            if !leadership.is_held() {
+                self.health.set_ready(true, "another replica consumes");
+            }
             leadership.gained().await;
             tokio::select! {
                 () = self.run_sessions() => {}
