@@ -4,8 +4,10 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 10] = [
+    "agora/admin/v1/dead_letter.proto",
     "agora/admin/v1/journal.proto",
+    "agora/admin/v1/stream.proto",
     "agora/admin/v1/view.proto",
     "agora/auth/v1/permission.proto",
     "agora/comment/v1/comment.proto",

@@ -6,7 +6,8 @@ use chassis::auth;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::command::{
-    comment, decide, events, feed, import, policy, post, queue, serve, thread, token, up, verify,
+    admin, comment, decide, events, feed, import, policy, post, queue, serve, thread, token, up,
+    verify,
 };
 
 const EXAMPLES: &str = "\
@@ -18,6 +19,8 @@ Examples:
   agora queue                                   what waits for a moderator
   agora decide approve COMMENT                  and it is visible
   agora verify                                  is everything equal everywhere?
+  agora admin dead-letters list                 what could not be applied
+  agora admin rebuild query                     make the view anew, beside the old one
 
 The client commands talk to the `agora up` of the data folder and take a token from
 its key by themselves; --server and --token name another server.";
@@ -140,6 +143,9 @@ pub enum Command {
     Import(import::Command),
     /// Check that journals, streams and the view are equal
     Verify(verify::Arguments),
+    /// What operators do
+    #[command(subcommand)]
+    Admin(admin::Command),
 }
 
 /// Where a list goes on, and what it must include.

@@ -6,7 +6,9 @@ use std::{path::PathBuf, time::Duration};
 
 use agora_proto::{
     admin::v1::{
-        journal_service_client::JournalServiceClient, view_service_client::ViewServiceClient,
+        dead_letter_service_client::DeadLetterServiceClient,
+        journal_service_client::JournalServiceClient, stream_service_client::StreamServiceClient,
+        view_service_client::ViewServiceClient,
     },
     comment::v1::comment_service_client::CommentServiceClient,
     moderation::v1::moderation_service_client::ModerationServiceClient,
@@ -113,6 +115,14 @@ impl Client {
 
     pub fn journals(&self) -> JournalServiceClient<Connection> {
         JournalServiceClient::new(self.connection.clone()).max_decoding_message_size(MAX_ANSWER)
+    }
+
+    pub fn dead_letters(&self) -> DeadLetterServiceClient<Connection> {
+        DeadLetterServiceClient::new(self.connection.clone()).max_decoding_message_size(MAX_ANSWER)
+    }
+
+    pub fn streams(&self) -> StreamServiceClient<Connection> {
+        StreamServiceClient::new(self.connection.clone())
     }
 
     pub fn view(&self) -> ViewServiceClient<Connection> {

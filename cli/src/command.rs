@@ -1,5 +1,6 @@
 //! One file per command.
 
+pub mod admin;
 pub mod comment;
 pub mod decide;
 pub mod events;
@@ -38,6 +39,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
         Command::Policy(command) => policy::run(options, command).await?,
         Command::Events(command) => events::run(options, command).await?,
         Command::Import(command) => return import::run(options, command).await,
+        Command::Admin(command) => return admin::run(options, command).await,
         Command::Verify(arguments) => return verify::run(options, arguments).await,
     }
     Ok(ExitCode::SUCCESS)

@@ -2,6 +2,5 @@
 
 pub mod clean;
 pub mod load;
-pub mod progress;
 pub mod report;
 pub mod rows;

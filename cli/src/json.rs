@@ -2,8 +2,10 @@
 
 use std::sync::LazyLock;
 
-use agora_proto::{FILE_DESCRIPTOR_SET, comment::v1 as comment, moderation::v1 as moderation};
-use agora_proto::{post::v1 as post, query::v1 as query};
+use agora_proto::{
+    FILE_DESCRIPTOR_SET, admin::v1 as admin, comment::v1 as comment, moderation::v1 as moderation,
+    post::v1 as post, query::v1 as query,
+};
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
 use serde_json::Value;
@@ -29,6 +31,8 @@ macro_rules! resources {
 }
 
 resources! {
+    admin::DeadLetter => "agora.admin.v1.DeadLetter"
+    admin::DeadLetterAction => "agora.admin.v1.DeadLetterAction"
     post::Post => "agora.post.v1.Post"
     comment::Comment => "agora.comment.v1.Comment"
     moderation::Policy => "agora.moderation.v1.Policy"

@@ -14,6 +14,7 @@ mod folder;
 mod import;
 mod json;
 mod output;
+mod progress;
 mod render;
 mod token;
 mod up;

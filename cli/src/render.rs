@@ -5,6 +5,7 @@
 
 pub mod case;
 pub mod comment;
+pub mod dead_letter;
 pub mod event;
 pub mod feed;
 pub mod post;

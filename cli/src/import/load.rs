@@ -21,13 +21,13 @@ use uuid::Uuid;
 
 use super::{
     clean,
-    progress::Progress,
     report::{Report, Skipped},
     rows::{Comment, Row, Rows},
 };
 use crate::{
     client::{Client, Patience, retry},
     error::{self, Error},
+    progress::Progress,
 };
 
 /// How many comments are on their way at the same time.
@@ -98,7 +98,7 @@ async fn load_into(
     let there = comment_ids(client, &post.post_id).await?;
 
     let rows = Rows::open(source.path, source.now)?;
-    let mut progress = Progress::start(&source.stem, source.rows);
+    let mut progress = Progress::start(&source.stem, source.rows, "rows");
     let outcomes = stream::iter(rows)
         .take_until(stop.cancelled())
         .map(|row| write(client, post_id, row))

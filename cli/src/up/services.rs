@@ -51,7 +51,13 @@ pub async fn start(
     };
     agora_moderation::mount(&mut host, &moderation).await?;
     let view = View { path: folder.file("view.db"), ..View::default() };
-    let query = agora_query::Config { server, nats, auth, telemetry, database: view };
+    let owner = |file: &str| agora_query::Owner { path: Some(folder.file(file)), url: None };
+    let fallback = agora_query::FallbackConfig {
+        post: owner("post.db"),
+        comment: owner("comment.db"),
+        ..Default::default()
+    };
+    let query = agora_query::Config { server, nats, auth, telemetry, database: view, fallback };
     agora_query::mount(&mut host, &query).await?;
     host.serve().await
 }

@@ -1,6 +1,8 @@
 //! `JournalService`: the journals of the services that run in this process, for
 //! consumers that meet a wrong stream and for `agora verify`.
 
+mod stream;
+
 use std::{collections::HashMap, sync::Arc};
 
 use agora_proto::{
@@ -24,6 +26,8 @@ use crate::{
     error::{Fault, status},
     journal::{Backend, Row, SqlResult},
 };
+
+pub(crate) use stream::{Keeps, Streams};
 
 /// How many rows are read at once at most.
 const MAX_ROWS: u32 = 1_000;
@@ -89,10 +93,7 @@ impl Journals {
     /// The journal that a request names, if the caller may read it.
     fn find(&self, call: &Call, source: i32) -> Result<Journal, Refused> {
         call.caller.authorize_everywhere()?;
-        let source = event::Source::try_from(source)
-            .ok()
-            .and_then(|source| Source::try_from(source).ok())
-            .ok_or_else(|| Error::invalid("source", "must be a source"))?;
+        let source = self::source(source)?;
         let journal = self.journals.get(&source).ok_or(Refused::NotHere(source))?;
         if *journal.gate.borrow() != Gate::Open {
             return Err(Refused::NotCompared);
@@ -131,6 +132,13 @@ impl Journal {
             }
         }
     }
+}
+
+/// The source that a request names.
+pub(crate) fn source(number: i32) -> Result<Source, Error> {
+    let source = event::Source::try_from(number).ok();
+    let source = source.and_then(|source| Source::try_from(source).ok());
+    source.ok_or_else(|| Error::invalid("source", "must be a source"))
 }
 
 /// Rows in messages of at most [`MAX_BYTES`].

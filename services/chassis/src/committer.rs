@@ -9,6 +9,7 @@ mod commands;
 mod consume;
 mod import;
 mod log;
+mod repair;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -27,8 +28,10 @@ use crate::{
     Error, Position, Watermarks,
     call::Origin,
     consumer::{Batch, Sink},
+    dead_letter::{Refused, Repair, Repaired, Repairs as _},
     journal::{Backend, Row},
     owner::{Command, Domain, Store},
+    planted,
 };
 
 pub(crate) use writer::Writer;
@@ -57,6 +60,7 @@ pub struct Committer<S: Store> {
     batches: mpsc::Sender<Job<Batch>>,
     imports: mpsc::Sender<Job<Vec<Row>>>,
     resumes: mpsc::Sender<Job<Source>>,
+    repairs: mpsc::Sender<Job<Repair, Result<Repaired, Refused>>>,
     bytes: Arc<Semaphore>,
     gate: watch::Sender<Gate>,
     reverts: watch::Sender<u64>,
@@ -89,10 +93,10 @@ struct Item<S: Store> {
     _bytes: OwnedSemaphorePermit,
 }
 
-/// Other work that waits.
-struct Job<T> {
+/// Other work that waits, and what it is answered with.
+struct Job<T, R = Result<(), Error>> {
     work: T,
-    done: oneshot::Sender<Result<(), Error>>,
+    done: oneshot::Sender<R>,
 }
 
 impl<S: Store> Clone for Committer<S> {
@@ -102,6 +106,7 @@ impl<S: Store> Clone for Committer<S> {
             batches: self.batches.clone(),
             imports: self.imports.clone(),
             resumes: self.resumes.clone(),
+            repairs: self.repairs.clone(),
             bytes: self.bytes.clone(),
             gate: self.gate.clone(),
             reverts: self.reverts.clone(),
@@ -188,6 +193,9 @@ impl<S: Store> Committer<S> {
 
     /// Stops commands.
     pub(crate) fn set_gate(&self, gate: Gate) {
+        if planted::is("gate-never-closed") {
+            return;
+        }
         self.gate.send_if_modified(|now| {
             let changed = *now != gate;
             *now = gate;
@@ -198,25 +206,27 @@ impl<S: Store> Committer<S> {
     /// Folds what a stream holds beyond the journal into state and journal. The rows
     /// chain to the journal's head.
     pub(crate) async fn import(&self, rows: Vec<Row>) -> Result<(), Error> {
-        hand_over(&self.imports, rows).await
+        hand_over(&self.imports, rows).await?
     }
 }
 
 impl<S: Store> Sink for Committer<S> {
     async fn checkpoint(&self, source: Source) -> Result<Checkpoint, Error> {
         // Another replica may have parked events since this one consumed last.
-        hand_over(&self.resumes, source).await?;
+        hand_over(&self.resumes, source).await??;
+        let repaired = self.repair(Repair::Outdated(source)).await;
+        repaired.map_err(Error::internal)?;
         let mut connection = self.readers.acquire().await?;
         Ok(S::Backend::checkpoint(&mut connection, source).await?)
     }
 
     async fn apply(&self, batch: Batch) -> Result<(), Error> {
-        hand_over(&self.batches, batch).await
+        hand_over(&self.batches, batch).await?
     }
 }
 
-async fn hand_over<T>(queue: &mpsc::Sender<Job<T>>, work: T) -> Result<(), Error> {
+async fn hand_over<T, R>(queue: &mpsc::Sender<Job<T, R>>, work: T) -> Result<R, Error> {
     let (done, outcome) = oneshot::channel();
     queue.send(Job { work, done }).await.map_err(|_| Error::ShuttingDown)?;
-    outcome.await.map_err(|_| Error::ShuttingDown)?
+    outcome.await.map_err(|_| Error::ShuttingDown)
 }

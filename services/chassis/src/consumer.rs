@@ -16,7 +16,8 @@ use uuid::Uuid;
 
 use crate::Error;
 
-pub use run::{Consumer, spawn};
+pub use read::{ReadError, read_to};
+pub use run::{Consumer, Ended, session, spawn};
 
 /// How many events a batch has at most: a power of two, as batches under load are.
 pub const MAX_BATCH: usize = 1_024;
@@ -62,7 +63,10 @@ pub struct Batch {
 
 impl Batch {
     /// Two halves, or the batch itself if it holds a single event.
-    pub(crate) fn split(self) -> Result<(Self, Self), Self> {
+    ///
+    /// # Errors
+    /// The batch itself.
+    pub fn split(self) -> Result<(Self, Self), Self> {
         let half = self.deliveries.len() / 2;
         if half == 0 { Err(self) } else { Ok(self.split_at(half)) }
     }

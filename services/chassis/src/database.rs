@@ -8,19 +8,26 @@ use std::{
     fs::File,
     io,
     path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
 };
+
+use bus_schema::Source;
 
 use sqlx::{
     Connection, Pool,
     migrate::{MigrateError, Migrator},
 };
 
-use crate::journal::Backend;
+use crate::{
+    Watermarks,
+    journal::{Backend, SqlResult},
+};
 
 use program::Version;
 
+pub use postgres::server_readers;
 pub use program::Marked;
-pub use sqlite::{lock, options, spawn_checkpoints};
+pub use sqlite::{checkpoints, file_readers, lock, options};
 
 /// A service's database, open and migrated.
 pub struct Database<B: Backend> {
@@ -32,8 +39,44 @@ pub struct Database<B: Backend> {
     pub readers: Pool<B>,
     /// The database, as messages name it: without its password.
     pub name: String,
+    /// Who wants to know how far the database is whenever a reader connects.
+    pub arrivals: Arrivals,
     /// The file, where the database is one. One process has it at a time.
     pub file: Option<LockedFile>,
+}
+
+/// What is looked at whenever a reader connects to a server: it may be another one than
+/// before, or one that was put back to an earlier state.
+#[derive(Clone, Default)]
+pub struct Arrivals(Arc<OnceLock<Arrival>>);
+
+/// Whose watermarks a connection is compared with.
+struct Arrival {
+    service: Source,
+    consumes: &'static [Source],
+    watermarks: Watermarks,
+}
+
+impl Arrivals {
+    /// Has these watermarks go back where a connection shows less than they say.
+    pub(crate) fn tell(&self, service: Source, consumes: &'static [Source], to: &Watermarks) {
+        self.0.get_or_init(|| Arrival { service, consumes, watermarks: to.clone() });
+    }
+
+    /// Compares a new connection with them.
+    async fn compare<B: Backend>(&self, connection: &mut B::Connection) -> SqlResult<()> {
+        let Some(Arrival { service, consumes, watermarks }) = self.0.get() else { return Ok(()) };
+        // Taken before: what is committed meanwhile is no step back.
+        let reached = watermarks.reached();
+        let position = B::position(connection, *service, consumes).await?;
+        for source in Source::ALL {
+            if position.get(source) < reached.get(source) {
+                tracing::warn!(%source, "the database was put back to an earlier state");
+                watermarks.set(source, position.get(source));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A database's file and the lock that keeps other processes away from it.

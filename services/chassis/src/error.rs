@@ -110,6 +110,9 @@ pub enum Error {
     /// The database does not answer, or the outcome of a commit is unknown.
     #[error("the database is unavailable")]
     Unavailable(#[source] sqlx::Error),
+    /// NATS does not answer, or the stream does not.
+    #[error("the bus is unavailable")]
+    BusUnavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The service is shutting down.
     #[error("the service is shutting down")]
     ShuttingDown,
@@ -189,6 +192,9 @@ impl Explain for Error {
             }
             Self::Unavailable(_) => {
                 Fault::new(Code::Unavailable, "DATABASE_UNAVAILABLE").retry_after(soon)
+            }
+            Self::BusUnavailable(_) => {
+                Fault::new(Code::Unavailable, "BUS_UNAVAILABLE").retry_after(soon)
             }
             Self::ShuttingDown => Fault::new(Code::Unavailable, "SHUTTING_DOWN").retry_after(soon),
             Self::Internal(_) => Fault::new(Code::Internal, "INTERNAL"),

@@ -73,13 +73,7 @@ impl Follower {
 
     async fn position(&self) -> SqlResult<Position> {
         let mut connection = self.readers.acquire().await?;
-        let head = Postgres::head(&mut connection).await?;
-        let mut position = Position::ZERO.with(self.service, head.sequence);
-        for source in self.consumes {
-            let checkpoint = Postgres::checkpoint(&mut connection, *source).await?;
-            position = position.with(*source, checkpoint.sequence);
-        }
-        Ok(position)
+        Postgres::position(&mut connection, self.service, self.consumes).await
     }
 
     /// Tells the others, not more often than [`NOTIFY_EVERY`]. It is said after the commit:

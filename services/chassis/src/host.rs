@@ -19,12 +19,23 @@ mod tasks;
 mod tests;
 
 use std::{
-    collections::HashMap, convert::Infallible, future::Future, net::SocketAddr, path::Path,
-    sync::Arc, time::Duration,
+    collections::{BTreeMap, HashMap},
+    convert::Infallible,
+    future::Future,
+    net::SocketAddr,
+    path::Path,
+    sync::Arc,
+    time::Duration,
 };
 
 use ::http::{Request, Response};
-use agora_proto::{FILE_DESCRIPTOR_SET, admin::v1::journal_service_server::JournalServiceServer};
+use agora_proto::{
+    FILE_DESCRIPTOR_SET,
+    admin::v1::{
+        dead_letter_service_server::DeadLetterServiceServer,
+        journal_service_server::JournalServiceServer, stream_service_server::StreamServiceServer,
+    },
+};
 use bus_schema::Source;
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -33,9 +44,10 @@ use tower::Service;
 
 use crate::{
     Keys,
-    admin::{Journal, Journals},
+    admin::{Journal, Journals, Keeps, Streams},
     auth::{self, Verifier},
     config,
+    dead_letter::{Letterbox, Letterboxes},
     suspicion::Suspicions,
     telemetry,
 };
@@ -82,6 +94,8 @@ pub struct Host {
     routes: Routes,
     services: Vec<&'static str>,
     journals: HashMap<Source, Journal>,
+    streams: HashMap<Source, Arc<dyn Keeps>>,
+    letterboxes: BTreeMap<&'static str, Letterbox>,
     suspicions: Suspicions,
 }
 
@@ -133,6 +147,8 @@ impl Host {
             routes: Routes::default(),
             services: Vec::new(),
             journals: HashMap::new(),
+            streams: HashMap::new(),
+            letterboxes: BTreeMap::new(),
             suspicions: Suspicions::default(),
         })
     }
@@ -230,6 +246,16 @@ impl Host {
         self.journals.insert(source, journal);
     }
 
+    /// Serves a source's stream by `StreamService`.
+    pub(crate) fn add_stream(&mut self, source: Source, stream: Arc<dyn Keeps>) {
+        self.streams.insert(source, stream);
+    }
+
+    /// Serves a service's dead letters by `DeadLetterService`.
+    pub fn add_letterbox(&mut self, service: &'static str, letters: Letterbox) {
+        self.letterboxes.insert(service, letters);
+    }
+
     /// The health of a part of this process, by name. It is not ready until it says so.
     pub fn health(&self, name: &str) -> Health {
         self.parts.part(name)
@@ -242,6 +268,8 @@ impl Host {
     /// [`StartError::Setting`] if an origin is none.
     pub async fn serve(mut self) -> Result<Running, StartError> {
         self.add_journal_service();
+        self.add_stream_service();
+        self.add_dead_letter_service();
         let (reporter, health) = tonic_health::server::health_reporter();
         let told = self.services.clone();
         self.add_service(health);
@@ -298,6 +326,34 @@ impl Host {
         let limit = self.max_request_bytes();
         self.add_service(
             JournalServiceServer::new(service)
+                .max_decoding_message_size(limit)
+                .max_encoding_message_size(MAX_RESPONSE_BYTES),
+        );
+    }
+
+    fn add_stream_service(&mut self) {
+        if self.streams.is_empty() {
+            return;
+        }
+        let streams = Arc::new(std::mem::take(&mut self.streams));
+        let service = Streams { streams, shutdown: self.shutdown.clone() };
+        let limit = self.max_request_bytes();
+        self.add_service(
+            StreamServiceServer::new(service)
+                .max_decoding_message_size(limit)
+                .max_encoding_message_size(MAX_RESPONSE_BYTES),
+        );
+    }
+
+    fn add_dead_letter_service(&mut self) {
+        if self.letterboxes.is_empty() {
+            return;
+        }
+        let boxes = Arc::new(std::mem::take(&mut self.letterboxes));
+        let service = Letterboxes { boxes, shutdown: self.shutdown.clone() };
+        let limit = self.max_request_bytes();
+        self.add_service(
+            DeadLetterServiceServer::new(service)
                 .max_decoding_message_size(limit)
                 .max_encoding_message_size(MAX_RESPONSE_BYTES),
         );

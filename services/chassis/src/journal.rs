@@ -11,9 +11,9 @@ use bytes::Bytes;
 use sqlx::migrate::{Migrate, Migrator};
 
 use crate::{
-    Host, Watermarks, config,
+    Host, Position, Watermarks, config,
     database::{Database, OpenError},
-    dead_letter::DeadLetter,
+    dead_letter::{DeadLetter, Letters},
     leader::Leadership,
 };
 
@@ -80,7 +80,7 @@ pub struct RequestRow {
 
 /// The SQL of the chassis on one kind of database. Writes happen in transactions that
 /// the committer begins with [`Backend::begin`], which locks the journal, and ends.
-pub trait Backend: sqlx::Database<Connection: Migrate> {
+pub trait Backend: Letters + sqlx::Database<Connection: Migrate> {
     /// After this time a transaction is given up, and its connection with it.
     const MAX_TRANSACTION: Duration;
 
@@ -128,6 +128,23 @@ pub trait Backend: sqlx::Database<Connection: Migrate> {
         rows: &[Row],
         requests: &[RequestRow],
     ) -> impl Future<Output = SqlResult<()>> + Send;
+
+    /// How far a service's database is: its journal's head and its checkpoints.
+    fn position(
+        connection: &mut Self::Connection,
+        service: Source,
+        consumes: &[Source],
+    ) -> impl Future<Output = SqlResult<Position>> + Send {
+        async move {
+            let head = Self::head(connection).await?;
+            let mut position = Position::ZERO.with(service, head.sequence);
+            for source in consumes {
+                let checkpoint = Self::checkpoint(connection, *source).await?;
+                position = position.with(*source, checkpoint.sequence);
+            }
+            Ok(position)
+        }
+    }
 
     /// The rows from `from` on, at most `limit`.
     fn rows(

@@ -30,6 +30,7 @@ pub mod keys;
 pub mod leader;
 pub mod owner;
 pub mod page;
+pub mod planted;
 pub mod position;
 pub mod program;
 pub mod relay;

@@ -2,7 +2,7 @@
 //! its SQL ([`Store`]). From these [`start`] makes the whole way of a write:
 //! committer, journal, relay and consumers.
 
-use std::{convert::Infallible, error::Error as StdError, future::Future};
+use std::{convert::Infallible, error::Error as StdError, future::Future, sync::Arc};
 
 use bus_schema::{Event, Kind, PostId, Site, Source, Stream, Time};
 use sqlx::{Pool, migrate::Migrator};
@@ -15,8 +15,9 @@ use crate::{
     committer::{Committer, Writer},
     config, consumer,
     database::{self, OpenError},
+    dead_letter::{self, Letterbox},
     journal::Backend,
-    relay::{Healing, Relay, Remote},
+    relay::{Healing, Keeper, Orders, Relay, Remote},
 };
 
 /// The rules of a service, without I/O.
@@ -191,7 +192,11 @@ pub async fn start<S: Store>(
     let source = S::Domain::SOURCE;
     let database = S::Backend::open(settings.database, S::migrations()).await?;
     if let Some(file) = &database.file {
-        database::spawn_checkpoints(host, source.as_str(), &file.path).await?;
+        let checkpoints = database::checkpoints(&file.path).await?;
+        let shutdown = host.shutdown();
+        host.spawn(&format!("{source} WAL checkpoints"), async move {
+            shutdown.run_until_cancelled(checkpoints).await.transpose().map(|_| ())
+        });
     }
 
     let known: Vec<Source> =
@@ -208,13 +213,20 @@ pub async fn start<S: Store>(
     });
 
     let stream = Stream::of(source, settings.nats.replicas, settings.nats.max_bytes);
+    let (remote, orders) = (Remote::new(host.jetstream(), stream), Orders::default());
+    let keeper = Keeper::new(remote.clone(), readers.clone(), leadership.clone(), orders.clone());
+    host.add_stream(source, Arc::new(keeper));
     let health = host.health(&format!("{source} relay"));
     let relay = Relay::new(
         committer.clone(),
         readers.clone(),
         leadership.clone(),
-        Remote::new(host.jetstream(), stream),
-        Healing { refills: settings.nats.refill_streams, suspicions: host.suspicions() },
+        remote.clone(),
+        Healing {
+            refills: settings.nats.refill_streams,
+            suspicions: host.suspicions(),
+            orders: orders.clone(),
+        },
         host.shutdown(),
         health,
     );
@@ -222,6 +234,12 @@ pub async fn start<S: Store>(
     for consumed in S::Domain::CONSUMES {
         let (committer, leadership) = (committer.clone(), leadership.clone());
         consumer::spawn(host, source.as_str(), *consumed, committer, leadership);
+    }
+    let consumed = S::Domain::CONSUMES;
+    if !consumed.is_empty() {
+        dead_letter::watch(host, source.as_str(), consumed, readers.clone());
+        let letters = Letterbox::new(consumed, readers.clone(), committer.clone());
+        host.add_letterbox(source.as_str(), letters);
     }
     host.add_journal(source, Journal::new(readers.clone(), committer.gate()));
     Ok(Owned { committer, readers, watermarks })

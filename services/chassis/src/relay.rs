@@ -6,10 +6,12 @@
 //! program cannot heal writes stop.
 
 mod compare;
+mod keeper;
 mod publish;
 mod run;
 mod stream;
 mod verify;
 
+pub(crate) use keeper::{Checked, Keeper, Orders, Proof};
 pub(crate) use run::{Healing, Relay};
 pub(crate) use stream::Remote;

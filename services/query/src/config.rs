@@ -1,6 +1,12 @@
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
 
-use chassis::config;
+use chassis::{
+    config::{self, Secret},
+    database::OpenError,
+};
 use serde::{Deserialize, Serialize};
 
 /// Every setting of the query service. A variable is named
@@ -18,6 +24,80 @@ pub struct Config {
     pub telemetry: config::Telemetry,
     /// Its view: `view.db`, with its dead letters in a file beside it.
     pub database: config::View,
+    /// Who is asked while the view is missing or too far behind.
+    pub fallback: Fallback,
+}
+
+/// `[fallback]`: the databases of the services that own posts and comments, which are read
+/// while the view is missing or too far behind. Either both are named, or none.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Fallback {
+    /// The post service's.
+    pub post: Owner,
+    /// The comment service's.
+    pub comment: Owner,
+    /// How long the view may lack what an owner had, in milliseconds.
+    pub after_ms: u64,
+}
+
+/// Where an owner's database is: a SQLite file on this machine, or a PostgreSQL database.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Owner {
+    /// The SQLite file, which this user may write: SQLite readers share memory with writers.
+    pub path: Option<PathBuf>,
+    /// The PostgreSQL database, for a role that may SELECT from the views for others.
+    pub url: Option<Secret>,
+}
+
+/// Why the owners cannot be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum FallbackError {
+    /// A setting is missing, or one too many.
+    #[error("fallback.{0}: {1}")]
+    Setting(&'static str, &'static str),
+    /// An address is none.
+    #[error("fallback")]
+    Open(#[from] OpenError),
+}
+
+/// Where an owner's database is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place<'c> {
+    File(&'c Path),
+    Server(&'c Secret),
+}
+
+impl Owner {
+    fn place(&self, name: &'static str) -> Result<Option<Place<'_>>, FallbackError> {
+        match (&self.path, &self.url) {
+            (None, None) => Ok(None),
+            (Some(path), None) => Ok(Some(Place::File(path))),
+            (None, Some(url)) => Ok(Some(Place::Server(url))),
+            (Some(_), Some(_)) => {
+                Err(FallbackError::Setting(name, "path and url are set: name one of them"))
+            }
+        }
+    }
+}
+
+impl Fallback {
+    /// Where the databases are, if they are named.
+    pub(crate) fn places(&self) -> Result<Option<(Place<'_>, Place<'_>)>, FallbackError> {
+        match (self.post.place("post")?, self.comment.place("comment")?) {
+            (None, None) => Ok(None),
+            (Some(post), Some(comment)) => Ok(Some((post, comment))),
+            (None, Some(_)) => Err(FallbackError::Setting("post", "must be named, too")),
+            (Some(_), None) => Err(FallbackError::Setting("comment", "must be named, too")),
+        }
+    }
+}
+
+impl Default for Fallback {
+    fn default() -> Self {
+        Self { post: Owner::default(), comment: Owner::default(), after_ms: 5_000 }
+    }
 }
 
 impl Default for Config {
@@ -33,6 +113,7 @@ impl Default for Config {
             auth: config::Auth::default(),
             telemetry: config::Telemetry::default(),
             database: config::View::default(),
+            fallback: Fallback::default(),
         }
     }
 }

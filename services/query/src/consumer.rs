@@ -5,13 +5,22 @@ mod pair;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use bus_schema::{Checkpoint, RevisionId, Source};
 use chassis::{
-    Error, Watermarks,
+    Error, Position, Watermarks,
     consumer::{Batch, Delivery, Sink},
+    dead_letter::{Refused, Repair, Repaired, Repairs},
 };
+use futures::future::BoxFuture;
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, timeout_at},
@@ -31,11 +40,50 @@ const MAX_WAITING: usize = 8;
 #[derive(Clone)]
 pub(crate) struct Folder {
     requests: mpsc::Sender<Request>,
+    watermarks: Watermarks,
+    /// Whether it sees to dead letters: one of two views does that share them.
+    repairs: bool,
+    /// How many want dead letters to be left alone for now.
+    pauses: Arc<AtomicU32>,
+}
+
+/// Dead letters are left alone until this is dropped.
+pub(crate) struct Paused(Arc<AtomicU32>);
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 enum Request {
     Checkpoint(Source, oneshot::Sender<Result<Checkpoint, Error>>),
     Apply(Batch, oneshot::Sender<Result<(), Error>>),
+    Repair(Repair, oneshot::Sender<Result<Repaired, Refused>>),
+    Freeze(Freeze),
+}
+
+/// A wish that the view holds still.
+struct Freeze {
+    /// It has folded at least this by then.
+    at_least: Position,
+    frozen: oneshot::Sender<Frozen>,
+}
+
+/// A view that holds still until this is dropped.
+pub(crate) struct Frozen {
+    /// What it has folded of each source.
+    pub(crate) checkpoints: Vec<(Source, Checkpoint)>,
+    switch: oneshot::Sender<(View, oneshot::Sender<Result<View, Error>>)>,
+}
+
+impl Frozen {
+    /// Has another view take its place, which has folded the same, and returns it.
+    pub(crate) async fn switch(self, view: View) -> Result<View, Error> {
+        let (done, old) = oneshot::channel();
+        self.switch.send((view, done)).map_err(|_| Error::ShuttingDown)?;
+        old.await.map_err(|_| Error::ShuttingDown)?
+    }
 }
 
 /// A batch that waits to be folded, or what is left of it.
@@ -57,6 +105,7 @@ pub(crate) struct Writer {
     held: BTreeMap<Source, Held>,
     /// The newest revision that was folded.
     folded: Option<RevisionId>,
+    freeze: Option<Freeze>,
 }
 
 impl Writer {
@@ -68,12 +117,15 @@ impl Writer {
         pages: Arc<Pages>,
     ) -> (Self, Folder) {
         let (sender, requests) = mpsc::channel(MAX_WAITING);
-        let held = BTreeMap::new();
-        (Self { view, requests, watermarks, pages, held, folded }, Folder { requests: sender })
+        let watched = watermarks.clone();
+        let pauses = Arc::default();
+        let folder = Folder { requests: sender, watermarks: watched, repairs: true, pauses };
+        let (held, freeze) = (BTreeMap::new(), None);
+        (Self { view, requests, watermarks, pages, held, folded, freeze }, folder)
     }
 
-    /// Writes until every [`Folder`] is dropped.
-    pub(crate) async fn run(mut self) -> Result<(), Infallible> {
+    /// Writes until every [`Folder`] is dropped, and returns the view.
+    pub(crate) async fn run(mut self) -> View {
         let mut requests = Vec::new();
         while self.receive(&mut requests).await {
             for request in requests.drain(..) {
@@ -83,6 +135,10 @@ impl Writer {
                         // Who asked may be gone: the host shuts down.
                         answer.send(checkpoint.map_err(Error::from)).ok();
                     }
+                    Request::Repair(repair, answer) => {
+                        answer.send(self.repair(repair).await).ok();
+                    }
+                    Request::Freeze(freeze) => self.freeze = Some(freeze),
                     Request::Apply(batch, answer) => {
                         let until = Instant::now() + MAX_HELD;
                         self.held.insert(batch.source, Held { batch, answer, until });
@@ -90,8 +146,57 @@ impl Writer {
                 }
             }
             self.fold().await;
+            self.hold_still().await;
         }
-        Ok(())
+        self.view
+    }
+
+    /// Waits while somebody wants the view to hold still, once it has folded as much as they
+    /// want.
+    async fn hold_still(&mut self) {
+        let reached = self.watermarks.reached();
+        let is_due = |freeze: &mut Freeze| reached.includes(&freeze.at_least, &Source::ALL);
+        let Some(Freeze { frozen, .. }) = self.freeze.take_if(is_due) else { return };
+        let mut checkpoints = Vec::new();
+        for source in Source::ALL {
+            match self.view.checkpoint(source).await {
+                Ok(checkpoint) => checkpoints.push((source, checkpoint)),
+                // Whoever wants it is told by the channel that is gone.
+                Err(error) => {
+                    tracing::warn!(%error, "cannot read the view's checkpoints");
+                    return;
+                }
+            }
+        }
+        let (switch, switched) = oneshot::channel();
+        if frozen.send(Frozen { checkpoints, switch }).is_err() {
+            return;
+        }
+        if let Ok((view, done)) = switched.await {
+            done.send(self.replace(view).await).ok();
+        }
+    }
+
+    /// Writes another view from now on, which has folded the same.
+    async fn replace(&mut self, mut view: View) -> Result<View, Error> {
+        view.replace(&self.view).await?;
+        self.folded = view.newest_revision().await?;
+        self.pages.forget_all();
+        Ok(std::mem::replace(&mut self.view, view))
+    }
+
+    async fn repair(&mut self, repair: Repair) -> Result<Repaired, Refused> {
+        let (repaired, posts) = match repair {
+            Repair::Retry { source, sequence, actor } => {
+                self.view.retry(source, sequence, &actor).await?
+            }
+            Repair::Drop { .. } => return Err(Refused::Kept("query")),
+            Repair::Outdated(source) => {
+                self.view.retry_outdated(source).await.map_err(Error::from)?
+            }
+        };
+        self.pages.forget(&posts);
+        Ok(repaired)
     }
 
     /// Takes what is asked for, and waits for it no longer than what is held may wait;
@@ -178,6 +283,10 @@ impl Sink for Folder {
     const MAX_BATCH: usize = MAX_BATCH;
 
     async fn checkpoint(&self, source: Source) -> Result<Checkpoint, Error> {
+        if self.repairs && !self.are_repairs_paused() {
+            let repaired = self.repair(Repair::Outdated(source)).await;
+            repaired.map_err(Error::internal)?;
+        }
         let (answer, answered) = oneshot::channel();
         self.send(Request::Checkpoint(source, answer)).await?;
         answered.await.map_err(|_| Error::ShuttingDown)?
@@ -190,7 +299,47 @@ impl Sink for Folder {
     }
 }
 
+impl Repairs for Folder {
+    fn repair(&self, repair: Repair) -> BoxFuture<'_, Result<Repaired, Refused>> {
+        Box::pin(async move {
+            if self.are_repairs_paused() {
+                return Err(Refused::Rebuilding);
+            }
+            let (answer, answered) = oneshot::channel();
+            self.send(Request::Repair(repair, answer)).await?;
+            answered.await.map_err(|_| Error::ShuttingDown)?
+        })
+    }
+}
+
 impl Folder {
+    /// The same, which leaves dead letters alone.
+    pub(crate) fn without_repairs(self) -> Self {
+        Self { repairs: false, ..self }
+    }
+
+    /// Has dead letters be left alone.
+    pub(crate) fn pause_repairs(&self) -> Paused {
+        self.pauses.fetch_add(1, Ordering::AcqRel);
+        Paused(self.pauses.clone())
+    }
+
+    fn are_repairs_paused(&self) -> bool {
+        self.pauses.load(Ordering::Acquire) > 0
+    }
+
+    /// What was folded.
+    pub(crate) fn position(&self) -> Position {
+        self.watermarks.reached()
+    }
+
+    /// Has the view hold still as soon as it has folded at least this.
+    pub(crate) async fn freeze(&self, at_least: Position) -> Result<Frozen, Error> {
+        let (frozen, holds_still) = oneshot::channel();
+        self.send(Request::Freeze(Freeze { at_least, frozen })).await?;
+        holds_still.await.map_err(|_| Error::ShuttingDown)
+    }
+
     async fn send(&self, request: Request) -> Result<(), Error> {
         self.requests.send(request).await.map_err(|_| Error::ShuttingDown)
     }

@@ -1,6 +1,8 @@
 use chassis::{Explain, error::Fault};
 use tonic::Code;
 
+use crate::store::Absent;
+
 /// Why a read is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -21,6 +23,15 @@ impl Explain for Error {
             Self::Chassis(error) => error.fault(),
             Self::PostNotFound => Fault::new(Code::NotFound, "POST_NOT_FOUND"),
             Self::CommentNotFound => Fault::new(Code::NotFound, "COMMENT_NOT_FOUND"),
+        }
+    }
+}
+
+impl From<Absent> for Error {
+    fn from(absent: Absent) -> Self {
+        match absent {
+            Absent::Post => Self::PostNotFound,
+            Absent::Comment => Self::CommentNotFound,
         }
     }
 }

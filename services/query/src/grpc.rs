@@ -12,10 +12,11 @@ use agora_proto::query::v1::{
     GetThreadRequest, GetThreadResponse, ListFeedRequest, ListFeedResponse,
     query_service_server::QueryService,
 };
-use chassis::{Call, Watermarks, page::Sealer, status};
+use chassis::{Call, Position, Watermarks, page::Sealer, status};
+use prost_types::Timestamp;
 use tonic::{Request, Response, Status};
 
-use crate::{pages::Pages, store::Reader};
+use crate::{fallback::Fallback, incomplete::Incomplete, pages::Pages, store::Reader};
 
 pub(crate) use admin::Views;
 pub(crate) use server::Server;
@@ -27,6 +28,20 @@ pub(crate) struct Service {
     pub(crate) watermarks: Watermarks,
     pub(crate) sealer: Sealer,
     pub(crate) pages: Arc<Pages>,
+    pub(crate) incomplete: Incomplete,
+    pub(crate) fallback: Option<Fallback>,
+}
+
+impl Service {
+    /// Who answers instead of the view, if it is too far behind.
+    fn owners(&self) -> Option<&Fallback> {
+        self.fallback.as_ref().filter(|fallback| fallback.is_on())
+    }
+
+    /// A moment whose state the view is known to include.
+    fn as_of(&self, reached: Position) -> Option<Timestamp> {
+        Some(self.fallback.as_ref()?.view_as_of(reached)?.into())
+    }
 }
 
 #[tonic::async_trait]

@@ -9,10 +9,14 @@ mod config;
 mod consumer;
 pub mod domain;
 mod error;
+mod fallback;
 pub mod feed;
 mod grpc;
+mod incomplete;
 mod pages;
+mod rebuild;
 mod replay;
+mod slots;
 pub mod store;
 pub mod thread;
 
@@ -21,16 +25,22 @@ use std::sync::Arc;
 use agora_proto::admin::v1::view_service_server::ViewServiceServer;
 use bus_schema::Source;
 use chassis::{
-    Host, Running, StartError, Watermarks, database, host::MAX_RESPONSE_BYTES, leader::Leadership,
+    Host, Running, StartError, Watermarks,
+    dead_letter::{self, Letterbox},
+    host::MAX_RESPONSE_BYTES,
+    leader::Leadership,
     page::Sealer,
 };
 
-pub use config::Config;
+pub use config::{Config, Fallback as FallbackConfig, Owner};
 pub use error::Error;
 pub use replay::Replay;
 
 use consumer::Writer;
+use fallback::Fallback;
 use pages::Pages;
+use rebuild::Rebuilder;
+use slots::Slots;
 use store::{Reader, View};
 
 /// Puts the service into a process.
@@ -39,26 +49,36 @@ use store::{Reader, View};
 /// If its view or its secret cannot be opened.
 pub async fn mount(host: &mut Host, config: &Config) -> Result<(), StartError> {
     let keys = host.keys(Some(config.database.folder()))?;
-    let mut view = View::open(&config.database.path).await?;
+    let slots = Slots::new(&config.database.path);
+    let path = slots.serving().map_err(|error| StartError::Other(error.into()))?;
+    let mut view = View::open_beside(&path, &slots.letters()).await?;
     let readers = view.readers(config.database.readers).await?;
-    let reader = Reader::new(readers, view.letters(1).await?);
-    database::spawn_checkpoints(host, "query", view.path()).await?;
+    let letters = view.letters(1).await?;
+    let reader = Reader::new(readers, letters.clone());
+    let incomplete = view.incomplete();
 
     let watermarks = Watermarks::new(&Source::ALL);
     let position = view.position().await.map_err(|error| StartError::Other(error.into()))?;
     watermarks.set_all(position);
     let folded = view.newest_revision().await.map_err(|error| StartError::Other(error.into()))?;
+    let fallback = Fallback::start(host, &config.fallback, &watermarks).await;
+    let fallback = fallback.map_err(|error| StartError::Other(error.into()))?;
     let pages = Arc::new(Pages::new());
     let (writer, folder) = Writer::new(view, folded, watermarks.clone(), pages.clone());
-    host.spawn_thread("query view", writer.run());
+    host.spawn_thread("query view", async move { writer.run().await.close().await });
     for source in Source::ALL {
         chassis::consumer::spawn(host, "query", source, folder.clone(), Leadership::always());
     }
 
-    let service =
-        grpc::Service { reader: reader.clone(), watermarks, sealer: Sealer::new(&keys), pages };
+    dead_letter::watch(host, "query", &Source::ALL, letters.clone());
+    host.add_letterbox("query", Letterbox::new(&Source::ALL, letters, folder.clone()));
+
+    let sealer = Sealer::new(&keys);
+    let reads = reader.clone();
+    let service = grpc::Service { reader: reads, watermarks, sealer, pages, incomplete, fallback };
     host.add_service(grpc::Server::new(service, host.max_request_bytes(), MAX_RESPONSE_BYTES));
-    let views = ViewServiceServer::new(grpc::Views { reader })
+    let rebuilder = Rebuilder::new(host, slots, folder, reader.clone(), config.database.readers);
+    let views = ViewServiceServer::new(grpc::Views { reader, rebuilder })
         .max_decoding_message_size(host.max_request_bytes())
         .max_encoding_message_size(MAX_RESPONSE_BYTES);
     host.add_service(views);

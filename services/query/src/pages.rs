@@ -82,6 +82,14 @@ impl Pages {
         self.pages.insert(request, page);
     }
 
+    /// Says that everything may have changed.
+    pub(crate) fn forget_all(&self) {
+        let mut changed = self.changed.write().unwrap_or_else(|lock| lock.into_inner());
+        let now = self.changes.load(Ordering::Acquire) + 1;
+        *changed = Changed { posts: HashMap::new(), all: now };
+        self.changes.store(now, Ordering::Release);
+    }
+
     /// Says that these posts have changed.
     pub(crate) fn forget(&self, posts: &BTreeSet<PostId>) {
         let mut changed = self.changed.write().unwrap_or_else(|lock| lock.into_inner());

@@ -3,6 +3,7 @@
 
 mod sqlite;
 
+pub(crate) use sqlite::Snapshot;
 pub use sqlite::{
     Absent, Digest, Error, Page, PostKey, Reader, Seen, TableDigest, View, Viewer, Wanted,
 };

@@ -8,7 +8,7 @@ use bus_schema::{Checkpoint, Event, Hash, Source, Stream};
 use futures::StreamExt as _;
 use tokio::sync::mpsc;
 
-use super::Delivery;
+use super::{Delivery, MAX_READ_AHEAD};
 
 /// Why reading a stream has ended.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +84,42 @@ pub(crate) async fn read(
         }
     }
     unavailable("the subscription has ended".into())
+}
+
+/// The events of a source after one checkpoint, up to and with another.
+///
+/// # Errors
+/// [`ReadError`], if they cannot be read, or if the stream holds another event there.
+pub async fn read_to(
+    jetstream: &jetstream::Context,
+    source: Source,
+    from: Checkpoint,
+    to: Checkpoint,
+) -> Result<Vec<Delivery>, ReadError> {
+    let (events, mut delivered) = mpsc::channel::<Delivery>(MAX_READ_AHEAD);
+    let (mut deliveries, mut applied) = (Vec::new(), from);
+    let take = async {
+        while applied.sequence < to.sequence
+            && let Some(delivery) = delivered.recv().await
+        {
+            applied = Checkpoint { sequence: delivery.sequence, hash: delivery.hash };
+            deliveries.push(delivery);
+        }
+    };
+    tokio::select! {
+        biased;
+        () = take => {}
+        error = read(jetstream, source, from, &events) => return Err(error),
+    }
+    if applied == to {
+        return Ok(deliveries);
+    }
+    Err(ReadError::Differs {
+        stream: Stream::of(source, 1, -1).name,
+        sequence: to.sequence.0,
+        found: applied.hash,
+        expected: to.hash,
+    })
 }
 
 async fn subscribe(

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
 use async_nats::jetstream;
 use backon::{BackoffBuilder as _, ExponentialBuilder};
@@ -65,11 +65,38 @@ pub fn spawn<K: Sink>(
 
 /// Why a session has ended.
 #[derive(Debug, thiserror::Error)]
-enum Ended {
+pub enum Ended {
+    /// The stream cannot be read, or is not what it should be.
     #[error("cannot read")]
     Read(#[from] ReadError),
+    /// The sink cannot take the events.
     #[error("cannot apply")]
     Apply(#[source] Error),
+}
+
+/// Reads a source's events for a sink, from its checkpoint on, and applies them in
+/// batches; ends with an error only. It is said when the first event is waited for.
+///
+/// # Errors
+/// [`Ended`].
+pub async fn session<K: Sink>(
+    jetstream: &jetstream::Context,
+    source: Source,
+    sink: &K,
+    starts: impl FnOnce(),
+) -> Result<Infallible, Ended> {
+    let from = sink.checkpoint(source).await.map_err(Ended::Apply)?;
+    let (events, mut delivered) = mpsc::channel(MAX_READ_AHEAD);
+    let (end, ended) = oneshot::channel();
+    let jetstream = jetstream.clone();
+    // A task of its own: decoding and hashing run beside the SQL.
+    let _reader = AbortOnDropHandle::new(tokio::spawn(async move {
+        let error = read(&jetstream, source, from, &events).await;
+        end.send(error).ok();
+    }));
+    starts();
+    apply(source, sink, from, &mut delivered).await?;
+    Err(ended.await.unwrap_or(ReadError::Stopped).into())
 }
 
 impl<K: Sink> Consumer<K> {
@@ -104,7 +131,8 @@ impl<K: Sink> Consumer<K> {
         let mut pause = pauses.build();
         loop {
             let started = Instant::now();
-            let Err(ended) = self.run_session().await;
+            let starts = || self.health.set_ready(true, "running");
+            let Err(ended) = session(&self.jetstream, self.source, &self.sink, starts).await;
             let text = crate::error::chain(&ended);
             match ended {
                 // While a stream or NATS is absent this repeats: not worth a warning.
@@ -124,67 +152,52 @@ impl<K: Sink> Consumer<K> {
             sleep(pause.next().unwrap_or(Duration::from_secs(5))).await;
         }
     }
+}
 
-    async fn run_session(&self) -> Result<std::convert::Infallible, Ended> {
-        let from = self.sink.checkpoint(self.source).await.map_err(Ended::Apply)?;
-        let (events, mut delivered) = mpsc::channel(MAX_READ_AHEAD);
-        let (end, ended) = oneshot::channel();
-        let (jetstream, source) = (self.jetstream.clone(), self.source);
-        // A task of its own: decoding and hashing run beside the SQL.
-        let _reader = AbortOnDropHandle::new(tokio::spawn(async move {
-            let error = read(&jetstream, source, from, &events).await;
-            end.send(error).ok();
-        }));
+/// Applies what is delivered, in batches, until nothing more comes.
+async fn apply<K: Sink>(
+    source: Source,
+    sink: &K,
+    from: Checkpoint,
+    delivered: &mut mpsc::Receiver<Delivery>,
+) -> Result<(), Ended> {
+    let applied = metrics::counter!(
+        "agora_consumer_applied_total", "source" => source.as_str()
+    );
+    let mut checkpoint = from;
+    let mut size = MIN_BATCH;
+    let mut waiting = Vec::new();
+    loop {
+        if waiting.is_empty() && delivered.recv_many(&mut waiting, size).await == 0 {
+            return Ok(());
+        }
+        while waiting.len() < size
+            && let Ok(next) = delivered.try_recv()
+        {
+            waiting.push(next);
+        }
+        let mut count = waiting.len();
+        let full = count == size;
+        if count >= BUSY {
+            // One statement takes a power of two of rows; what is left has company soon.
+            count = 1 << count.ilog2();
+        }
+        let rest = waiting.split_off(count);
+        let deliveries = std::mem::replace(&mut waiting, rest);
+        let last = &deliveries[count - 1];
+        let to = Checkpoint { sequence: last.sequence, hash: last.hash };
+        let span = span(source, &deliveries);
+        let batch = Batch { source, from: checkpoint, to, deliveries };
 
-        self.health.set_ready(true, "running");
-        self.apply(from, &mut delivered).await?;
-        Err(ended.await.unwrap_or(ReadError::Stopped).into())
-    }
-
-    /// Applies what is delivered, in batches, until nothing more comes.
-    async fn apply(
-        &self,
-        from: Checkpoint,
-        delivered: &mut mpsc::Receiver<Delivery>,
-    ) -> Result<(), Ended> {
-        let applied = metrics::counter!(
-            "agora_consumer_applied_total", "source" => self.source.as_str()
-        );
-        let mut checkpoint = from;
-        let mut size = MIN_BATCH;
-        let mut waiting = Vec::new();
-        loop {
-            if waiting.is_empty() && delivered.recv_many(&mut waiting, size).await == 0 {
-                return Ok(());
-            }
-            while waiting.len() < size
-                && let Ok(next) = delivered.try_recv()
-            {
-                waiting.push(next);
-            }
-            let mut count = waiting.len();
-            let full = count == size;
-            if count >= BUSY {
-                // One statement takes a power of two of rows; what is left has company soon.
-                count = 1 << count.ilog2();
-            }
-            let rest = waiting.split_off(count);
-            let deliveries = std::mem::replace(&mut waiting, rest);
-            let last = &deliveries[count - 1];
-            let to = Checkpoint { sequence: last.sequence, hash: last.hash };
-            let span = span(self.source, &deliveries);
-            let batch = Batch { source: self.source, from: checkpoint, to, deliveries };
-
-            let started = Instant::now();
-            self.sink.apply(batch).instrument(span).await.map_err(Ended::Apply)?;
-            applied.increment(count as u64);
-            checkpoint = to;
-            let took = started.elapsed();
-            size = next_size::<K>(size, count, took);
-            if count >= BUSY && !full {
-                // Under load every transaction serves more events if it comes a little later.
-                sleep((2 * took).min(MAX_LINGER)).await;
-            }
+        let started = Instant::now();
+        sink.apply(batch).instrument(span).await.map_err(Ended::Apply)?;
+        applied.increment(count as u64);
+        checkpoint = to;
+        let took = started.elapsed();
+        size = next_size::<K>(size, count, took);
+        if count >= BUSY && !full {
+            // Under load every transaction serves more events if it comes a little later.
+            sleep((2 * took).min(MAX_LINGER)).await;
         }
     }
 }

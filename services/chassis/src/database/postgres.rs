@@ -3,12 +3,12 @@
 use std::{str::FromStr as _, time::Duration};
 
 use sqlx::{
-    ConnectOptions as _, Connection as _, PgConnection, Postgres,
+    ConnectOptions as _, Connection as _, PgConnection, PgPool, Postgres,
     migrate::Migrator,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use super::{Database, OpenError, migrate_owner};
+use super::{Arrivals, Database, OpenError, migrate_owner};
 use crate::config;
 
 /// The chassis' own tables.
@@ -84,17 +84,39 @@ impl Database<Postgres> {
 
         let options = address.session("writer", &WRITER);
         let writer = options.connect().await.map_err(sql)?;
+        let arrivals = Arrivals::default();
         let readers = PgPoolOptions::new()
             // And one each for the relay, and to listen and to tell.
             .max_connections(settings.readers.saturating_add(3))
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .idle_timeout(IDLE_TIMEOUT)
             .max_lifetime(MAX_LIFETIME)
+            .after_connect({
+                let arrivals = arrivals.clone();
+                move |connection, _| {
+                    let arrivals = arrivals.clone();
+                    Box::pin(async move { arrivals.compare::<Postgres>(connection).await })
+                }
+            })
             .connect_with(address.session("reader", &READER))
             .await
             .map_err(sql)?;
-        Ok(Self { writer, options, readers, name: address.name, file: None })
+        Ok(Self { writer, options, readers, name: address.name, arrivals, file: None })
     }
+}
+
+/// Connections that only read a database of another service, which need not be there yet.
+///
+/// # Errors
+/// [`OpenError::Url`].
+pub fn server_readers(url: &config::Secret, count: u32) -> Result<PgPool, OpenError> {
+    let address = Address::parse(url.expose())?;
+    let options = PgPoolOptions::new()
+        .max_connections(count)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .idle_timeout(IDLE_TIMEOUT)
+        .max_lifetime(MAX_LIFETIME);
+    Ok(options.connect_lazy_with(address.session("fallback", &READER)))
 }
 
 /// Whether the server can be trusted with a journal, or what to change.

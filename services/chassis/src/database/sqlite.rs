@@ -1,21 +1,21 @@
 //! A database in a file.
 
 use std::{
-    convert::Infallible,
     fs::{File, TryLockError},
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use sqlx::{
-    ConnectOptions as _, Sqlite,
+    ConnectOptions as _, Sqlite, SqlitePool,
     migrate::Migrator,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use tokio::time::interval;
+use tokio_util::task::AbortOnDropHandle;
 
-use super::{Database, LockedFile, OpenError, migrate_owner};
-use crate::{Host, config};
+use super::{Arrivals, Database, LockedFile, OpenError, migrate_owner};
+use crate::config;
 
 /// The chassis' own tables.
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -61,7 +61,8 @@ impl Database<Sqlite> {
             .map_err(sql)?;
         let name = path.display().to_string();
         let file = Some(LockedFile { path, lock });
-        Ok(Self { writer, options, readers, name, file })
+        let arrivals = Arrivals::default();
+        Ok(Self { writer, options, readers, name, arrivals, file })
     }
 }
 
@@ -81,29 +82,31 @@ pub fn options(path: &Path) -> SqliteConnectOptions {
 }
 
 /// Copies the WAL into the database once a second, beside the commits, so that no
-/// commit has to.
+/// commit has to; until what is returned is dropped.
 ///
 /// # Errors
 /// If the database cannot be opened once more.
-pub async fn spawn_checkpoints(
-    host: &mut Host,
-    service: &str,
-    path: &Path,
-) -> Result<(), OpenError> {
+pub async fn checkpoints(path: &Path) -> Result<AbortOnDropHandle<()>, OpenError> {
     let opened = options(path).connect().await;
     let mut connection = opened.map_err(|source| OpenError::file(path, source))?;
-    let shutdown = host.shutdown();
-    host.spawn(&format!("{service} WAL checkpoints"), async move {
+    Ok(AbortOnDropHandle::new(tokio::spawn(async move {
         let mut every = interval(CHECKPOINT_EVERY);
-        while shutdown.run_until_cancelled(every.tick()).await.is_some() {
+        loop {
+            every.tick().await;
             let done = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(&mut connection);
             if let Err(error) = done.await {
                 tracing::warn!(%error, "WAL checkpoint failed");
             }
         }
-        Ok::<(), Infallible>(())
-    });
-    Ok(())
+    })))
+}
+
+/// Connections that only read a database of another service, which need not be there yet.
+pub fn file_readers(path: &Path, count: u32) -> SqlitePool {
+    SqlitePoolOptions::new()
+        .max_connections(count)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .connect_lazy_with(options(path).create_if_missing(false).read_only(true))
 }
 
 /// Makes the database's folder and takes the lock that keeps other processes away.

@@ -35,6 +35,7 @@ impl Backend for Postgres {
         database: &Database<Self>,
         watermarks: &Watermarks,
     ) -> Leadership {
+        database.arrivals.tell(service, consumes, watermarks);
         follow::spawn(host, service, consumes, &database.readers, watermarks);
         let session = database.options.clone().options(leader::SESSION);
         Leadership::elect(host, service.as_str(), session)
@@ -189,9 +190,11 @@ impl Backend for Postgres {
             return Ok(());
         }
         sqlx::query(
-            "INSERT INTO dead_letter (source, sequence, aggregate, event, error, parked_at) \
+            "INSERT INTO dead_letter \
+             (source, sequence, aggregate, event, error, parked_at, program) \
              SELECT * FROM UNNEST(\
-                 $1::text[], $2::bigint[], $3::uuid[], $4::bytea[], $5::text[], $6::bigint[]\
+                 $1::text[], $2::bigint[], $3::uuid[], $4::bytea[], $5::text[], $6::bigint[], \
+                 $7::text[]\
              ) ON CONFLICT (source, sequence) DO NOTHING",
         )
         .bind(column(letters, |letter| letter.source.as_str()))
@@ -200,6 +203,7 @@ impl Backend for Postgres {
         .bind(column(letters, |letter| letter.event.as_ref()))
         .bind(column(letters, |letter| letter.error.as_str()))
         .bind(column(letters, |letter| letter.parked_at.micros()))
+        .bind(column(letters, |letter| letter.program.as_str()))
         .execute(connection)
         .await?;
         Ok(())

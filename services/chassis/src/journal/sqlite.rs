@@ -27,8 +27,8 @@ static REMEMBER: Statement = Statement::new(
 static FIND_REQUESTS: Statement =
     Statement::new("SELECT key, sequence, hash FROM request WHERE key IN (", "?", ")");
 static PARK: Statement = Statement::new(
-    "INSERT INTO dead_letter (source, sequence, aggregate, event, error, parked_at) VALUES ",
-    "(?, ?, ?, ?, ?, ?)",
+    "INSERT INTO dead_letter (source, sequence, aggregate, event, error, parked_at, program) VALUES ",
+    "(?, ?, ?, ?, ?, ?, ?)",
     " ON CONFLICT (source, sequence) DO NOTHING",
 );
 
@@ -196,6 +196,7 @@ impl Backend for Sqlite {
                 .bind(letter.event.as_ref())
                 .bind(letter.error.as_str())
                 .bind(letter.parked_at.micros())
+                .bind(letter.program.as_str())
         })
         .await
     }

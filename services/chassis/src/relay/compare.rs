@@ -85,7 +85,7 @@ pub(super) async fn compare<B: Backend>(
 
 /// What is wrong with the numbers of a stream, if something is.
 fn hole(extent: Extent) -> Option<String> {
-    let Extent { messages, first, last } = extent;
+    let Extent { messages, first, last, .. } = extent;
     if messages == 0 {
         return Some(format!("it is empty, and its last message was {last}"));
     }

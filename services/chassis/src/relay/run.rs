@@ -11,6 +11,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
     compare::{CompareError, Finding, compare},
+    keeper::Orders,
     publish::{Failed, Publisher},
     stream::{Extent, Remote},
     verify::{Verified, verify},
@@ -23,6 +24,7 @@ use crate::{
     journal::{Backend, Row},
     leader::Leadership,
     owner::{Domain, Store},
+    planted,
     suspicion::Suspicions,
 };
 
@@ -61,6 +63,8 @@ pub(crate) struct Healing {
     pub(crate) refills: bool,
     /// Who may know of damage that its ends do not show.
     pub(crate) suspicions: Suspicions,
+    /// What operators order.
+    pub(crate) orders: Orders,
 }
 
 /// Why a session has ended.
@@ -96,6 +100,8 @@ enum Ended {
     Reverted,
     #[error("the replica that leads is to {0}")]
     NotLeading(&'static str),
+    #[error("an operator has ordered something")]
+    Ordered,
     #[error("this replica leads now")]
     Elected,
     #[error("another replica leads now")]
@@ -224,7 +230,15 @@ impl<S: Store> Relay<S> {
             Err(ended) = self.publish_from(end) => ended,
             ended = reverted => ended,
             () = leadership.lost() => Ended::Deposed,
+            () = self.healing.orders.given() => Ended::Ordered,
         };
+        if let Ended::Ordered = ended {
+            // Nothing is on its way any more: the publisher is gone.
+            let Some(ended) = self.verify().await? else { return Err(Ended::Changed) };
+            let Ended::Missing { what, stream } = ended else { return Err(ended) };
+            self.refill(what, stream.last, stream).await?;
+            return Err(Ended::Changed);
+        }
         if let Ended::Missing { what, stream } = ended {
             // Nothing is on its way any more: the publisher is gone.
             let now = self.remote.extent().await.map_err(CompareError::Stream)?;
@@ -256,6 +270,9 @@ impl<S: Store> Relay<S> {
         loop {
             match compare::<S::Backend>(&self.remote, &self.readers).await? {
                 Finding::Shorter(end) => return Ok(end),
+                Finding::Longer { journal, .. } if planted::is("tail-not-imported") => {
+                    return Ok(journal);
+                }
                 Finding::Absent if !self.leadership.is_held() => {
                     return Err(Ended::NotLeading("make the stream"));
                 }
@@ -280,11 +297,14 @@ impl<S: Store> Relay<S> {
     /// hold all that it can still show.
     async fn refill(&self, what: String, journal: Sequence, stream: Extent) -> Result<(), Ended> {
         let may_write = journal >= stream.last;
-        if !self.healing.refills || !self.leadership.is_held() {
+        // An order is for one try, whatever comes of it.
+        let refills = self.healing.orders.take_refill() || self.healing.refills;
+        if !refills || !self.leadership.is_held() {
             return Err(Ended::Damaged { what, may_write });
         }
+
         tracing::warn!(stream = self.remote.name(), what, "verifying the journal to refill it");
-        match verify::<S::Backend>(&self.remote, &self.readers, stream).await? {
+        match verify::<S::Backend>(&self.remote, &self.readers, stream, &|_, _, _| {}).await? {
             Verified::Held { damaged } => {
                 tracing::warn!(
                     stream = self.remote.name(),
@@ -423,7 +443,7 @@ impl<S: Store> Relay<S> {
         let extent = self.remote.extent().await.map_err(CompareError::Stream)?;
         let Some(stream) = extent else { return Ok(None) };
         let name = self.remote.name();
-        Ok(match verify::<S::Backend>(&self.remote, &self.readers, stream).await? {
+        Ok(match verify::<S::Backend>(&self.remote, &self.readers, stream, &|_, _, _| {}).await? {
             Verified::Held { damaged: 0 } | Verified::TooShort(_) => None,
             Verified::Held { damaged } => {
                 let what = format!("stream {name} is damaged: {damaged} messages are missing");

@@ -1,9 +1,13 @@
-use async_nats::jetstream::{
-    self,
-    context::GetStreamErrorKind,
-    message::StreamMessage,
-    stream::{
-        Config, DiscardPolicy, RawMessageError, RawMessageErrorKind, RetentionPolicy, StorageType,
+use async_nats::{
+    datetime::DateTime,
+    jetstream::{
+        self,
+        context::GetStreamErrorKind,
+        message::StreamMessage,
+        stream::{
+            Config, DiscardPolicy, RawMessageError, RawMessageErrorKind, RetentionPolicy,
+            StorageType,
+        },
     },
 };
 use bus_schema::{Hash, Sequence, Stream};
@@ -12,17 +16,27 @@ use crate::journal::Row;
 
 /// A source's stream, asked through its leader alone: a direct get may answer from a
 /// replica that is behind.
+#[derive(Clone)]
 pub(crate) struct Remote {
     jetstream: jetstream::Context,
     definition: Stream,
 }
 
 /// What a stream says of itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Extent {
-    pub(super) messages: u64,
-    pub(super) first: u64,
-    pub(super) last: Sequence,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Extent {
+    pub(crate) messages: u64,
+    pub(crate) first: u64,
+    pub(crate) last: Sequence,
+    /// When it was made: another time is another stream.
+    pub(crate) created: Option<DateTime>,
+}
+
+impl Extent {
+    /// Whether it has every message up to the last one, by its own account.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.messages == self.last.0 && (self.first == 1 || self.messages == 0)
+    }
 }
 
 /// A message of the stream, as far as the journal is concerned.
@@ -54,6 +68,7 @@ impl Remote {
                     messages: state.messages,
                     first: state.first_sequence,
                     last: Sequence(state.last_sequence),
+                    created: Some(stream.cached_info().created),
                 }))
             }
             Err(error) => match error.kind() {

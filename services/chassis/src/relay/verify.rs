@@ -40,10 +40,12 @@ enum Message {
 }
 
 /// Verifies the journal from 1 on, and compares every message that the stream still shows.
+/// Says how many were compared, of how many, and how many of them are damaged.
 pub(super) async fn verify<B: Backend>(
     remote: &Remote,
     readers: &Pool<B>,
     extent: Extent,
+    progress: &(dyn Fn(u64, u64, u64) + Send + Sync),
 ) -> Result<Verified, CompareError> {
     let mut chain = Checkpoint::ZERO;
     let mut damaged = 0;
@@ -75,6 +77,7 @@ pub(super) async fn verify<B: Backend>(
                 tracing::info!(stream = remote.name(), verified = sequence.0, of = extent.last.0);
             }
         }
+        progress(chain.sequence.min(extent.last).0, extent.last.0, damaged);
     }
     Ok(Verified::Held { damaged })
 }

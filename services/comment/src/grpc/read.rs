@@ -27,10 +27,10 @@ impl<S: Store> Service<S> {
         };
         call.caller.authorize(&site)?;
 
-        let reached = self.watermarks.wait(&position, call.deadline).await?;
-        let found = self.reader.comment(&site, id, &viewer(&call, &site)).await;
-        let seen = found.map_err(chassis::Error::from)?.ok_or(Error::CommentNotFound)?;
-        let comment = Some(encode::seen(seen));
+        let viewer = viewer(&call, &site);
+        let read = || self.reader.comment(&site, id, &viewer);
+        let (found, reached) = self.watermarks.read(&position, call.deadline, read).await?;
+        let comment = Some(encode::seen(found.ok_or(Error::CommentNotFound)?));
         Ok(GetCommentResponse { comment, position: reached.to_string() })
     }
 
@@ -54,16 +54,16 @@ impl<S: Store> Service<S> {
         let query = page::query("ListComments", &message);
         let after: Option<Cursor> = self.sealer.open_next(&query, &token)?;
 
-        let reached = self.watermarks.wait(&position, call.deadline).await?;
         let viewer = viewer(&call, &site);
-        let found = self.reader.comments(&site, post_id, &viewer, after, size).await;
-        let Page { comments, is_last } = found.map_err(chassis::Error::from)?;
-        if comments.is_empty() && after.is_none() {
-            let known = self.reader.knows_post(&site, post_id).await;
-            if !known.map_err(chassis::Error::from)? {
-                return Err(Error::PostNotFound);
-            }
-        }
+        let read = || async {
+            let page = self.reader.comments(&site, post_id, &viewer, after, size).await?;
+            let is_known = !page.comments.is_empty()
+                || after.is_some()
+                || self.reader.knows_post(&site, post_id).await?;
+            Ok(is_known.then_some(page))
+        };
+        let (found, reached) = self.watermarks.read(&position, call.deadline, read).await?;
+        let Page { comments, is_last } = found.ok_or(Error::PostNotFound)?;
         let next = comments.last().filter(|_| !is_last);
         let cursor = next.map(|seen| Cursor::after(seen.comment.create_time, seen.comment.id));
         Ok(ListCommentsResponse {

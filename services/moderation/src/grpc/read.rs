@@ -26,10 +26,10 @@ impl<S: Store> Service<S> {
         };
         call.caller.authorize(&site)?;
 
-        let reached = self.watermarks.wait(&position, call.deadline).await?;
         let version = Some(message.version).filter(|version| *version > 0);
-        let found = self.reader.policy(&site, version).await;
-        let policy = found.map_err(chassis::Error::from)?.ok_or(Error::PolicyNotFound)?;
+        let read = || self.reader.policy(&site, version);
+        let (found, reached) = self.watermarks.read(&position, call.deadline, read).await?;
+        let policy = found.ok_or(Error::PolicyNotFound)?;
         let policy = Some(encode::policy(&site, policy));
         Ok(GetPolicyResponse { policy, position: reached.to_string() })
     }
@@ -48,10 +48,13 @@ impl<S: Store> Service<S> {
         };
         call.caller.authorize(&site)?;
 
-        let reached = self.watermarks.wait(&position, call.deadline).await?;
-        let found = self.reader.case(&site, id).await.map_err(chassis::Error::from)?;
-        let case = found.ok_or(Error::CaseNotFound)?;
-        let context = self.reader.context(&case).await.map_err(chassis::Error::from)?;
+        let read = || async {
+            let Some(case) = self.reader.case(&site, id).await? else { return Ok(None) };
+            let context = self.reader.context(&case).await?;
+            Ok(Some((case, context)))
+        };
+        let (found, reached) = self.watermarks.read(&position, call.deadline, read).await?;
+        let (case, context) = found.ok_or(Error::CaseNotFound)?;
         Ok(GetCaseResponse {
             moderation_case: Some(encode::case(case)),
             context: Some(encode::context(context)),
@@ -77,9 +80,8 @@ impl<S: Store> Service<S> {
         let query = page::query("ListCases", &message);
         let after: Option<Cursor> = self.sealer.open_next(&query, &token)?;
 
-        let reached = self.watermarks.wait(&position, call.deadline).await?;
-        let found = self.reader.cases(&site, open, after, size + 1).await;
-        let mut cases = found.map_err(chassis::Error::from)?;
+        let read = || self.reader.cases(&site, open, after, size + 1);
+        let (mut cases, reached) = self.watermarks.read(&position, call.deadline, read).await?;
         let more = cases.len() > size;
         cases.truncate(size);
         let cursor = cases.last().filter(|_| more).map(Cursor::after);

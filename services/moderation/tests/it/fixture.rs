@@ -1,4 +1,5 @@
 use agora_proto::{
+    admin::v1::dead_letter_service_client::DeadLetterServiceClient,
     comment::v1::{CreateCommentRequest, comment_service_client::CommentServiceClient},
     moderation::v1::{Case, GetCaseRequest, moderation_service_client::ModerationServiceClient},
     post::v1::{CreatePostRequest, post_service_client::PostServiceClient},
@@ -13,6 +14,7 @@ use chassis::{
 pub const SITE: &str = "blog";
 
 pub type Client = ModerationServiceClient<Connection>;
+pub type Letters = DeadLetterServiceClient<Connection>;
 
 /// What the databases of a fixture are in.
 #[derive(Clone, Copy)]
@@ -102,9 +104,28 @@ impl Fixture {
         self.moderation = self.kind.place("moderation").await;
     }
 
+    /// `[database]` of the comment service.
+    pub fn comment_database(&self) -> &config::Database {
+        &self.comment.settings
+    }
+
     fn connection(&self, user: &str, role: Role) -> Connection {
-        let token = self.tokens.token(user, &[(SITE, role)]);
+        self.connection_on(SITE, user, role)
+    }
+
+    fn connection_on(&self, site: &str, user: &str, role: Role) -> Connection {
+        let token = self.tokens.token(user, &[(site, role)]);
         connect(self.running.as_ref().unwrap().grpc_address(), Some(&token))
+    }
+
+    /// The dead letters, for an operator.
+    pub fn letters(&self, user: &str) -> Letters {
+        Letters::new(self.connection_on("*", user, Role::Operator))
+    }
+
+    /// The dead letters, for somebody with this role on every site.
+    pub fn letters_as(&self, role: Role) -> Letters {
+        Letters::new(self.connection_on("*", "ada", role))
     }
 
     pub fn moderator(&self, user: &str) -> Client {

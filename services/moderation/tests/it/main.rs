@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod dead_letters;
 mod decide;
 mod fixture;
 mod restart;

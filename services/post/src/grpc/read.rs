@@ -40,8 +40,8 @@ impl<S: Store> Service<S> {
         };
         call.caller.authorize(&site)?;
 
-        let reached = self.watermarks.wait(&position, call.deadline).await?;
-        let post = self.reader.post(&site, &key).await.map_err(chassis::Error::from)?;
+        let read = || self.reader.post(&site, &key);
+        let (post, reached) = self.watermarks.read(&position, call.deadline, read).await?;
         let post = post.ok_or(Error::PostNotFound)?;
         Ok(GetPostResponse { post: Some(encode::post(post)), position: reached.to_string() })
     }
@@ -63,9 +63,9 @@ impl<S: Store> Service<S> {
         let query = page::query("ListPosts", &message);
         let after: Option<Cursor> = self.sealer.open_next(&query, &token)?;
 
-        let reached = self.watermarks.wait(&position, call.deadline).await?;
-        let found = self.reader.posts(&site, after, size).await;
-        let Page { posts, is_last } = found.map_err(chassis::Error::from)?;
+        let read = || self.reader.posts(&site, after, size);
+        let (found, reached) = self.watermarks.read(&position, call.deadline, read).await?;
+        let Page { posts, is_last } = found;
         let next = posts.last().filter(|_| !is_last);
         let cursor = next.map(|post| Cursor::after(post.create_time, post.id));
         Ok(ListPostsResponse {

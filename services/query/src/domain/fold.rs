@@ -4,7 +4,10 @@ use agora_proto::event::v1::{self as event, Decision};
 use bus_schema::{
     CommentId, Event, InvalidId, InvalidTime, Kind, PostId, RevisionId, Sequence, Time,
 };
-use chassis::content::{self, OpenError};
+use chassis::{
+    content::{self, OpenError},
+    planted,
+};
 
 use super::{Author, Comment, Post, PostState, Revision};
 
@@ -260,7 +263,10 @@ impl State {
         let found = comment.and_then(|row| {
             let changed = &mut row.changed;
             let mut revisions = row.now.revisions.values_mut();
-            let revision = revisions.find(|revision| revision.id == revision_id)?;
+            let revision = match planted::is("decision-on-the-newest-revision") {
+                true => revisions.last()?,
+                false => revisions.find(|revision| revision.id == revision_id)?,
+            };
             Some((revision, changed))
         });
         let Some((revision, changed)) = found else {

@@ -1,18 +1,30 @@
 use agora_proto::admin::v1::{
-    GetViewDigestRequest, GetViewDigestResponse, TableDigest, view_service_server::ViewService,
+    GetViewDigestRequest, GetViewDigestResponse, RebuildPhase, RebuildViewRequest,
+    RebuildViewResponse, TableDigest, view_service_server::ViewService,
 };
 use chassis::{Call, Error, status};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use crate::store::Reader;
+use crate::{
+    rebuild::{Phase, Progress, Rebuilder, Wanted},
+    store::Reader,
+};
+
+/// How many messages wait for a caller that is slow.
+const MAX_WAITING: usize = 4;
 
 /// The view, for operators.
 pub(crate) struct Views {
     pub(crate) reader: Reader,
+    pub(crate) rebuilder: Rebuilder,
 }
 
 #[tonic::async_trait]
 impl ViewService for Views {
+    type RebuildViewStream = ReceiverStream<Result<RebuildViewResponse, Status>>;
+
     async fn get_view_digest(
         &self,
         request: Request<GetViewDigestRequest>,
@@ -32,4 +44,45 @@ impl ViewService for Views {
             parked,
         }))
     }
+
+    async fn rebuild_view(
+        &self,
+        request: Request<RebuildViewRequest>,
+    ) -> Result<Response<Self::RebuildViewStream>, Status> {
+        let (call, RebuildViewRequest { undo, accept_differences }) = Call::open(request);
+        call.caller.authorize_everywhere().map_err(status)?;
+        let (sender, receiver) = mpsc::channel(MAX_WAITING);
+        let rebuilder = self.rebuilder.clone();
+        tokio::spawn(async move {
+            let (listener, mut progress) = mpsc::channel(1);
+            let run = rebuilder.run(Wanted { undo, accept_differences }, &listener);
+            let tell = async {
+                while let Some(progress) = progress.recv().await {
+                    if sender.send(Ok(encode(progress))).await.is_err() {
+                        return;
+                    }
+                }
+            };
+            tokio::pin!(run);
+            let ended = tokio::select! {
+                ended = &mut run => ended,
+                () = tell => return,
+                () = sender.closed() => return,
+            };
+            if let Err(error) = ended {
+                sender.send(Err(status(error))).await.ok();
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+}
+
+fn encode(progress: Progress) -> RebuildViewResponse {
+    let phase = match progress.phase {
+        Phase::Folding => RebuildPhase::Folding,
+        Phase::Indexing => RebuildPhase::Indexing,
+        Phase::Comparing => RebuildPhase::Comparing,
+        Phase::Switched => RebuildPhase::Switched,
+    };
+    RebuildViewResponse { phase: phase.into(), done: progress.done, total: progress.total }
 }

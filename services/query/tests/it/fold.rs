@@ -9,10 +9,15 @@ use agora_query::{
     thread::{Cursor, Order},
 };
 use bus_schema::{
-    Checkpoint, CommentId, Event, EventId, Kind, PostId, Sequence, Source, Time, plain,
+    Checkpoint, CommentId, DecodeError, Event, EventId, Kind, PostId, Sequence, Source, Time, plain,
 };
-use chassis::consumer::{Batch, Delivery};
+use chassis::{
+    consumer::{Batch, Delivery},
+    database,
+    dead_letter::Refused,
+};
 use proptest::prelude::*;
+use sqlx::ConnectOptions as _;
 use tempfile::TempDir;
 
 const SITE: &str = "blog";
@@ -201,7 +206,7 @@ fn batch(source: Source, head: &mut Checkpoint, events: &[Event]) -> Batch {
 struct Fixture {
     view: View,
     reader: Reader,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Fixture {
@@ -210,7 +215,7 @@ impl Fixture {
         let view = View::open(&folder.path().join("view.db")).await.unwrap();
         let readers = view.readers(1).await.unwrap();
         let reader = Reader::new(readers, view.letters(1).await.unwrap());
-        Self { view, reader, _folder: folder }
+        Self { view, reader, folder }
     }
 
     async fn digest(&self) -> Digest {
@@ -309,4 +314,98 @@ async fn what_cannot_be_folded_is_parked_and_nothing_is_dropped() {
     assert_eq!(fixture.view.checkpoint(Source::Comment).await.unwrap(), head);
     // The same once more is refused: the checkpoint has moved.
     assert!(fixture.view.apply(&[batch]).await.is_err());
+}
+
+/// A view that was brought back by retries equals one that had all from the beginning.
+#[tokio::test]
+async fn a_dead_letter_that_is_tried_again_is_folded_once() {
+    let thread = Thread::of(&[
+        Step::Create { parent: 0 },
+        Step::Create { parent: 1 },
+        Step::Update { comment: 0 },
+        Step::Decide { revision: 0, decision: 2 },
+        Step::Decide { revision: 1, decision: 2 },
+    ]);
+    let mut whole = Fixture::new().await;
+    fold(&mut whole.view, &thread, &[0]).await;
+
+    let mut fixture = Fixture::new().await;
+    for (source, events) in &thread.events {
+        let mut head = Checkpoint::ZERO;
+        let mut batch = batch(*source, &mut head, events);
+        if *source == Source::Comment {
+            // An older program did not know its type.
+            let aggregate = batch.deliveries[0].aggregate();
+            batch.deliveries[0].event = Err(DecodeError::UnknownType { aggregate });
+        }
+        fixture.view.apply(&[batch]).await.unwrap();
+    }
+    assert_eq!(fixture.reader.parked().await.unwrap(), 2);
+    assert_ne!(fixture.digest().await, whole.digest().await);
+
+    let letters = fixture.folder.path().join("view.dead-letters.db");
+    let mut letters = database::options(&letters).connect().await.unwrap();
+    let keep = "CREATE TABLE kept AS SELECT * FROM dead_letter";
+    sqlx::query(keep).execute(&mut letters).await.unwrap();
+    let retried = fixture.view.retry(Source::Comment, Sequence(3), "olga").await;
+    assert!(matches!(retried, Err(Refused::Waits { .. })), "{retried:?}");
+    let (repaired, posts) = fixture.view.retry(Source::Comment, Sequence(1), "olga").await.unwrap();
+    assert_eq!((repaired.applied, repaired.stopped_at), (2, None));
+    assert_eq!(posts, BTreeSet::from([thread.post]));
+    assert_eq!(fixture.reader.parked().await.unwrap(), 0);
+    assert_eq!(fixture.digest().await, whole.digest().await);
+
+    // As after a crash between the view's commit and that of the letters.
+    let again = "INSERT INTO dead_letter SELECT * FROM kept";
+    sqlx::query(again).execute(&mut letters).await.unwrap();
+    fixture.view.retry(Source::Comment, Sequence(1), "olga").await.unwrap();
+    assert_eq!(fixture.digest().await, whole.digest().await);
+}
+
+/// Halving finds what the database refuses, which the fold does not know of.
+#[tokio::test]
+async fn what_the_database_refuses_is_parked_alone() {
+    let thread = Thread::of(&[Step::Create { parent: 0 }, Step::Create { parent: 0 }]);
+    let mut fixture = Fixture::new().await;
+    let events = &thread.events[&Source::Comment];
+    let refused = events[1].aggregate.unwrap();
+    let path = fixture.folder.path().join("view.db");
+    let mut other = database::options(&path).connect().await.unwrap();
+    let trigger = format!(
+        "CREATE TRIGGER refuse BEFORE INSERT ON comment WHEN hex(NEW.comment_id) = '{}' \
+         BEGIN INSERT INTO checkpoint VALUES ('post', 'not a number', x''); END",
+        refused.simple().to_string().to_uppercase()
+    );
+    sqlx::query(sqlx::AssertSqlSafe(trigger)).execute(&mut other).await.unwrap();
+    let mut head = Checkpoint::ZERO;
+    let batch = batch(Source::Comment, &mut head, events);
+    fixture.view.apply(&[batch]).await.unwrap();
+    assert_eq!(fixture.reader.parked().await.unwrap(), 1);
+    assert_eq!(fixture.digest().await.tables[1].rows, 1);
+}
+
+/// What came before a parked event is folded again, what came after it waits again.
+#[tokio::test]
+async fn a_view_that_is_made_anew_holds_what_the_old_one_held() {
+    let thread = Thread::of(&[
+        Step::Create { parent: 0 },
+        Step::Update { comment: 0 },
+        Step::Update { comment: 0 },
+        Step::Create { parent: 1 },
+    ]);
+    let mut old = Fixture::new().await;
+    let mut head = Checkpoint::ZERO;
+    let mut batch = batch(Source::Comment, &mut head, &thread.events[&Source::Comment]);
+    let aggregate = batch.deliveries[1].aggregate();
+    batch.deliveries[1].event = Err(DecodeError::UnknownType { aggregate });
+    old.view.apply(std::slice::from_ref(&batch)).await.unwrap();
+    assert_eq!(old.reader.parked().await.unwrap(), 2);
+
+    let path = old.folder.path().join("view.2.db");
+    let letters = old.folder.path().join("view.dead-letters.db");
+    let mut new = View::open_beside(&path, &letters).await.unwrap();
+    new.apply(&[batch]).await.unwrap();
+    let reader = Reader::new(new.readers(1).await.unwrap(), new.letters(1).await.unwrap());
+    assert_eq!(reader.parked().await.unwrap(), 2);
+    assert_eq!(reader.digest().await.unwrap(), old.digest().await);
 }

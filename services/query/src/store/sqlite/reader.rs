@@ -1,5 +1,7 @@
+use std::sync::{Arc, RwLock};
+
 use bus_schema::PostId;
-use sqlx::{Acquire as _, SqliteConnection, SqlitePool};
+use sqlx::{Acquire as _, Sqlite, SqliteConnection, SqlitePool, pool::PoolConnection};
 
 use super::{
     Viewer,
@@ -16,7 +18,8 @@ use crate::{
 /// transaction, which is short.
 #[derive(Clone)]
 pub struct Reader {
-    pool: SqlitePool,
+    /// To the view that is served, which a rebuild replaces.
+    pool: Arc<RwLock<SqlitePool>>,
     letters: SqlitePool,
 }
 
@@ -70,8 +73,29 @@ pub enum Absent {
 
 impl Reader {
     /// A reader on these connections: to the view, and to its dead letters.
-    pub const fn new(pool: SqlitePool, letters: SqlitePool) -> Self {
-        Self { pool, letters }
+    pub fn new(pool: SqlitePool, letters: SqlitePool) -> Self {
+        Self { pool: Arc::new(RwLock::new(pool)), letters }
+    }
+
+    fn pool(&self) -> SqlitePool {
+        self.pool.read().unwrap_or_else(|lock| lock.into_inner()).clone()
+    }
+
+    /// Reads another view from now on; returns the connections to the old one.
+    pub(crate) fn replace(&self, pool: SqlitePool) -> SqlitePool {
+        let mut now = self.pool.write().unwrap_or_else(|lock| lock.into_inner());
+        std::mem::replace(&mut now, pool)
+    }
+
+    /// A connection to the view that is served.
+    async fn acquire(&self) -> Result<PoolConnection<Sqlite>, sqlx::Error> {
+        loop {
+            match self.pool().acquire().await {
+                // It was replaced in between.
+                Err(sqlx::Error::PoolClosed) if !self.pool().is_closed() => {}
+                acquired => return acquired,
+            }
+        }
     }
 
     /// How many events are parked.
@@ -89,7 +113,7 @@ impl Reader {
     /// # Errors
     /// What the database says.
     pub async fn thread(&self, wanted: &Wanted) -> Result<Result<Page, Absent>, sqlx::Error> {
-        let mut connection = self.pool.acquire().await?;
+        let mut connection = self.acquire().await?;
         let mut transaction = connection.begin().await?;
         let page = page(&mut transaction, wanted).await;
         transaction.rollback().await?;
@@ -107,7 +131,7 @@ impl Reader {
         after: Option<FeedCursor>,
         limit: usize,
     ) -> Result<Vec<Post>, sqlx::Error> {
-        feed::feed(&mut *self.pool.acquire().await?, site, order, after, limit).await
+        feed::feed(&mut *self.acquire().await?, site, order, after, limit).await
     }
 
     /// What the view holds, at one position.
@@ -115,7 +139,7 @@ impl Reader {
     /// # Errors
     /// What the database says.
     pub async fn digest(&self) -> Result<Digest, sqlx::Error> {
-        let mut connection = self.pool.acquire().await?;
+        let mut connection = self.acquire().await?;
         let mut transaction = connection.begin().await?;
         let digest = digest::digest(&mut transaction).await;
         transaction.rollback().await?;

@@ -1,0 +1,22 @@
+-- Dead letters are tried again, and it is kept who did so.
+-- Oldest program that may still run on this schema: 0.1.0.
+
+-- The version of the program that could not apply the event.
+ALTER TABLE dead_letter ADD COLUMN program TEXT NOT NULL DEFAULT '';
+CREATE INDEX dead_letter_aggregate ON dead_letter (source, aggregate, sequence);
+
+CREATE TABLE dead_letter_log (
+    id       INTEGER PRIMARY KEY,
+    time     INTEGER NOT NULL,
+    -- A principal's id, or a program that started.
+    actor    TEXT    NOT NULL,
+    -- Always retried.
+    action   TEXT    NOT NULL,
+    source   TEXT    NOT NULL,
+    sequence INTEGER NOT NULL,
+    -- Why, as whoever did it says.
+    reason   TEXT    NOT NULL,
+    -- Why it could still not be applied; empty if it was.
+    error    TEXT    NOT NULL,
+    event    BLOB    NOT NULL
+) STRICT;
