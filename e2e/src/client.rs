@@ -5,12 +5,14 @@ use std::{
 
 use agora_proto::{
     admin::v1::{
-        journal_service_client::JournalServiceClient, view_service_client::ViewServiceClient,
+        dead_letter_service_client::DeadLetterServiceClient,
+        journal_service_client::JournalServiceClient, stream_service_client::StreamServiceClient,
+        view_service_client::ViewServiceClient,
     },
     comment::v1::comment_service_client::CommentServiceClient,
     moderation::v1::moderation_service_client::ModerationServiceClient,
     post::v1::post_service_client::PostServiceClient,
-    query::v1::query_service_client::QueryServiceClient,
+    query::v1::{ListFeedRequest, ServedFrom, query_service_client::QueryServiceClient},
 };
 use bytes::{Buf as _, BufMut as _};
 pub use chassis::auth::Role;
@@ -57,6 +59,10 @@ pub struct Client {
     pub query: QueryServiceClient<Connection>,
     /// The journal of each source, from the service that keeps it.
     pub journals: Journals,
+    /// The stream of each source, from the service that fills it.
+    pub streams: Streams,
+    /// The dead letters of each service that consumes.
+    pub letters: Letters,
     /// The view.
     pub view: ViewServiceClient<Connection>,
     /// The connection to the comment service.
@@ -72,6 +78,28 @@ pub struct Journals {
     pub comment: JournalServiceClient<Connection>,
     /// That of the moderation service.
     pub moderation: JournalServiceClient<Connection>,
+}
+
+/// The streams.
+#[derive(Clone)]
+pub struct Streams {
+    /// That of the post service.
+    pub post: StreamServiceClient<Connection>,
+    /// That of the comment service.
+    pub comment: StreamServiceClient<Connection>,
+    /// That of the moderation service.
+    pub moderation: StreamServiceClient<Connection>,
+}
+
+/// The dead letters.
+#[derive(Clone)]
+pub struct Letters {
+    /// Those of the comment service.
+    pub comment: DeadLetterServiceClient<Connection>,
+    /// Those of the moderation service.
+    pub moderation: DeadLetterServiceClient<Connection>,
+    /// Those of the query service.
+    pub query: DeadLetterServiceClient<Connection>,
 }
 
 /// A codec that leaves messages as they are.
@@ -162,9 +190,27 @@ impl Client {
                 comment: JournalServiceClient::new(connect(&addresses.comment)?),
                 moderation: JournalServiceClient::new(connect(&addresses.moderation)?),
             },
+            streams: Streams {
+                post: StreamServiceClient::new(connect(&addresses.post)?),
+                comment: StreamServiceClient::new(connect(&addresses.comment)?),
+                moderation: StreamServiceClient::new(connect(&addresses.moderation)?),
+            },
+            letters: Letters {
+                comment: DeadLetterServiceClient::new(connect(&addresses.comment)?),
+                moderation: DeadLetterServiceClient::new(connect(&addresses.moderation)?),
+                query: DeadLetterServiceClient::new(connect(&addresses.query)?),
+            },
             view: ViewServiceClient::new(connect(&addresses.query)?),
             connection: connect(&addresses.comment)?,
         })
+    }
+
+    /// Whether the view includes a position, and answers itself.
+    pub async fn view_includes(&self, site: &str, position: &str) -> bool {
+        let (site, position) = (site.to_owned(), position.to_owned());
+        let request = ListFeedRequest { site, position, page_size: 1, ..Default::default() };
+        let answer = self.query.clone().list_feed(request).await;
+        answer.is_ok_and(|answer| answer.get_ref().served_from() == ServedFrom::View)
     }
 
     /// Calls a method of the comment service with these bytes as its message.

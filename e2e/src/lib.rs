@@ -4,6 +4,7 @@
 pub mod bench;
 mod client;
 mod data;
+pub mod faults;
 mod nats;
 mod postgres;
 mod process;
@@ -14,7 +15,7 @@ pub use data::{comments, files};
 pub use nats::Nats;
 pub use postgres::Postgres;
 pub use process::{Process, free_port, program, wait_until};
-pub use system::{Databases, Service, System};
+pub use system::{Databases, Service, Setup, System};
 
 /// What tests and benches return.
 pub type Result<T = (), E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;

@@ -35,6 +35,11 @@ impl Nats {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
+    /// The port that it listens on.
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Kills it with SIGKILL.
     ///
     /// # Errors

@@ -44,12 +44,18 @@ impl Postgres {
         let mut server = Self { process, port, data };
         server.ready().await?;
         server.execute("CREATE ROLE service LOGIN".into()).await?;
+        server.execute("CREATE ROLE agora_query LOGIN".into()).await?;
         Ok(server)
     }
 
     /// The address of a database, for a role that owns it and may do nothing else.
     pub fn url(&self, database: &str) -> String {
         format!("postgres://service@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// The address of a database, for the role that may only read what others may.
+    pub fn reading_url(&self, database: &str) -> String {
+        format!("postgres://agora_query@127.0.0.1:{}/{database}", self.port)
     }
 
     /// Makes a database with nothing in it; drops it before if there is one.

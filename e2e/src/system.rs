@@ -1,4 +1,5 @@
 use std::{
+    fmt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -9,12 +10,13 @@ use tokio::time::timeout;
 use crate::{
     Client, Nats, Postgres, Process, Result, Role,
     client::{Addresses, token},
+    faults::Proxy,
     free_port,
     process::{program, wait_until},
 };
 
 /// A service of a system.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Service {
     /// The post service.
     Post,
@@ -41,6 +43,12 @@ impl Service {
     }
 }
 
+impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// Where the services keep what they own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Databases {
@@ -60,6 +68,8 @@ pub struct System {
     pub nats: Nats,
     /// The PostgreSQL server, if the databases are in one.
     pub postgres: Option<Postgres>,
+    proxy: Option<Proxy>,
+    setup: Setup,
     services: Vec<Vec<Replica>>,
     private_pem: String,
     folder: TempDir,
@@ -70,6 +80,19 @@ struct Replica {
     process: Process,
     grpc: u16,
     http: u16,
+}
+
+/// How a system is set up.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup {
+    /// Where the services keep what they own.
+    pub databases: Databases,
+    /// Whether the services reach NATS through a proxy that can fail.
+    pub is_proxied: bool,
+    /// Whether damaged streams are made anew without being asked.
+    pub refills_streams: bool,
+    /// The bug that the program has, if it was built to have any.
+    pub planted: Option<&'static str>,
 }
 
 impl System {
@@ -86,8 +109,19 @@ impl System {
     /// # Errors
     /// If a program cannot be started or is not ready in time.
     pub async fn start_on(databases: Databases) -> Result<Self> {
+        let setup = Setup { databases, is_proxied: false, refills_streams: false, planted: None };
+        Self::start_with(setup).await
+    }
+
+    /// Starts everything, and waits until it is ready.
+    ///
+    /// # Errors
+    /// If a program cannot be started or is not ready in time.
+    pub async fn start_with(setup: Setup) -> Result<Self> {
+        let databases = setup.databases;
         let folder = TempDir::new()?;
         let nats = Nats::start(folder.path()).await?;
+        let proxy = if setup.is_proxied { Some(Proxy::start(nats.port()).await?) } else { None };
         let key = chassis::auth::token::generate_key()?;
         std::fs::write(folder.path().join("key.pub"), &key.public_pem)?;
         let (postgres, replicas) = match databases {
@@ -97,7 +131,8 @@ impl System {
             }
         };
         let private_pem = key.private_pem.clone();
-        let mut system = Self { nats, postgres, services: Vec::new(), private_pem, folder };
+        let mut system =
+            Self { nats, proxy, postgres, setup, services: Vec::new(), private_pem, folder };
         for service in Service::ALL {
             if let Some(postgres) = &system.postgres
                 && service != Service::Query
@@ -118,13 +153,21 @@ impl System {
         let name = service.as_str();
         let (grpc, http) = (free_port()?, free_port()?);
         let keys = serde_json::json!([folder.join("key.pub")]).to_string();
+        let url = match &self.proxy {
+            Some(proxy) => format!("nats://127.0.0.1:{}", proxy.port()),
+            None => self.nats.url(),
+        };
         let mut environment = vec![
             ("AGORA_SERVER__LISTEN", format!("127.0.0.1:{grpc}")),
             ("AGORA_SERVER__HTTP_LISTEN", format!("127.0.0.1:{http}")),
             ("AGORA_SERVER__SECRET", "the secret that all replicas share".to_owned()),
-            ("AGORA_NATS__URL", self.nats.url()),
+            ("AGORA_NATS__URL", url),
+            ("AGORA_NATS__REFILL_STREAMS", self.setup.refills_streams.to_string()),
             ("AGORA_AUTH__PUBLIC_KEYS", keys),
         ];
+        if let Some(bug) = self.setup.planted {
+            environment.push((chassis::planted::VARIABLE, bug.to_owned()));
+        }
         match &self.postgres {
             Some(postgres) if service != Service::Query => {
                 environment.push(("AGORA_DATABASE__URL", postgres.url(name)));
@@ -134,6 +177,9 @@ impl System {
                 environment.push(("AGORA_DATABASE__PATH", database));
             }
         }
+        if service == Service::Query {
+            environment.extend(self.fallback());
+        }
         if service == Service::Comment {
             let posts = self.addresses().post;
             environment.push(("AGORA_POST_SERVICE__URL", posts[replica % posts.len()].clone()));
@@ -141,6 +187,26 @@ impl System {
         let log = folder.join(format!("{name}-{replica}.log"));
         let process = Process::start(&program("agora")?, &["serve", name], &environment, &log)?;
         Ok(Replica { process, grpc, http })
+    }
+
+    /// Whom the query service asks while its view is away.
+    fn fallback(&self) -> [(&'static str, String); 3] {
+        let after = ("AGORA_FALLBACK__AFTER_MS", "3000".to_owned());
+        match &self.postgres {
+            Some(postgres) => [
+                ("AGORA_FALLBACK__POST__URL", postgres.reading_url("post")),
+                ("AGORA_FALLBACK__COMMENT__URL", postgres.reading_url("comment")),
+                after,
+            ],
+            None => {
+                let path = |service| self.database(service).display().to_string();
+                [
+                    ("AGORA_FALLBACK__POST__PATH", path(Service::Post)),
+                    ("AGORA_FALLBACK__COMMENT__PATH", path(Service::Comment)),
+                    after,
+                ]
+            }
+        }
     }
 
     /// The database file of a service's first replica.
@@ -165,6 +231,60 @@ impl System {
     /// The process of a replica.
     pub fn replica(&mut self, service: Service, replica: usize) -> &mut Process {
         &mut self.services[service as usize][replica].process
+    }
+
+    /// How many replicas a service has.
+    pub fn replicas(&self, service: Service) -> usize {
+        self.services[service as usize].len()
+    }
+
+    /// Starts every process again that has ended by itself, as a supervisor does.
+    ///
+    /// # Errors
+    /// If one cannot be started.
+    pub fn revive(&mut self) -> Result {
+        for replica in self.services.iter_mut().flatten() {
+            if replica.process.has_ended() {
+                replica.process.restart()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the services have printed last.
+    pub fn output(&self) -> String {
+        const LINES: usize = 60;
+        let mut text = String::new();
+        for service in Service::ALL {
+            for (number, replica) in self.services[service as usize].iter().enumerate() {
+                let output = replica.process.output();
+                let lines: Vec<&str> = output.lines().collect();
+                let last = lines[lines.len().saturating_sub(LINES)..].join("\n");
+                text += &format!("{service} {number} printed at last:\n{last}\n");
+            }
+        }
+        text
+    }
+
+    /// What the services reach NATS through.
+    ///
+    /// # Errors
+    /// If the system has none.
+    pub fn proxy(&self) -> Result<&Proxy> {
+        Ok(self.proxy.as_ref().ok_or("the system has no proxy")?)
+    }
+
+    /// A caller of each replica of the query service.
+    ///
+    /// # Errors
+    /// If the key cannot sign.
+    pub fn each_query(&self, user: &str, role: Role) -> Result<Vec<Client>> {
+        let (addresses, token) = (self.addresses(), self.token(user, role)?);
+        let each = addresses.query.iter().map(|query| {
+            let query = vec![query.clone()];
+            Client::new(&Addresses { query, ..addresses.clone() }, Some(&token))
+        });
+        each.collect()
     }
 
     /// Waits until every replica of a service says that it is ready.

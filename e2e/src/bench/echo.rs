@@ -1,7 +1,8 @@
 //! The baseline: a tonic server that does nothing but answer.
 
 use agora_proto::admin::v1::{
-    GetViewDigestRequest, GetViewDigestResponse, TableDigest,
+    GetViewDigestRequest, GetViewDigestResponse, RebuildViewRequest, RebuildViewResponse,
+    TableDigest,
     view_service_server::{ViewService, ViewServiceServer},
 };
 use tokio_stream::wrappers::TcpListenerStream;
@@ -14,11 +15,20 @@ struct Echo(GetViewDigestResponse);
 
 #[tonic::async_trait]
 impl ViewService for Echo {
+    type RebuildViewStream = tokio_stream::Empty<Result<RebuildViewResponse, Status>>;
+
     async fn get_view_digest(
         &self,
         _request: Request<GetViewDigestRequest>,
     ) -> Result<Response<GetViewDigestResponse>, Status> {
         Ok(Response::new(self.0.clone()))
+    }
+
+    async fn rebuild_view(
+        &self,
+        _request: Request<RebuildViewRequest>,
+    ) -> Result<Response<Self::RebuildViewStream>, Status> {
+        Ok(Response::new(tokio_stream::empty()))
     }
 }
 

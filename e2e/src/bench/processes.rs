@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use agora_proto::{
     admin::v1::GetJournalHeadRequest, event::v1::Source, moderation::v1::GetPolicyRequest,
-    post::v1::CreatePostRequest, query::v1::ListFeedRequest,
+    post::v1::CreatePostRequest,
 };
 use futures::{FutureExt as _, TryFutureExt as _, future::BoxFuture};
 
@@ -78,12 +78,6 @@ impl Processes {
         let request = GetJournalHeadRequest { source: Source::Moderation.into() };
         let head = operator.journals.moderation.clone().get_journal_head(request).await?;
         let position = format!("{comments},moderation:{}", head.into_inner().sequence);
-        wait_until("the view to catch up", || {
-            let mut query = admin.query.clone();
-            let (site, position) = (SITE.into(), position.clone());
-            let request = ListFeedRequest { site, position, page_size: 1, ..Default::default() };
-            async move { query.list_feed(request).await.is_ok() }
-        })
-        .await
+        wait_until("the view to catch up", || admin.view_includes(SITE, &position)).await
     }
 }

@@ -18,7 +18,7 @@ use agora_proto::{
     event::v1::Source,
     moderation::v1::{GetPolicyRequest, Mode, Policy, SetPolicyRequest},
     post::v1::CreatePostRequest,
-    query::v1::{GetThreadRequest, ListFeedRequest, ThreadOrder, get_thread_request::Post},
+    query::v1::{GetThreadRequest, ThreadOrder, get_thread_request::Post},
 };
 use async_nats::jetstream::consumer::{DeliverPolicy, pull::OrderedConfig};
 use futures::{FutureExt as _, StreamExt as _, TryFutureExt as _, future::BoxFuture};
@@ -380,18 +380,8 @@ impl Bench {
 
     /// Waits until the view is at a position.
     async fn reach(&self, position: &str) -> Result {
-        let query = self.clients[0].query.clone();
-        let request = ListFeedRequest {
-            site: SITE.into(),
-            position: position.into(),
-            page_size: 1,
-            ..Default::default()
-        };
-        wait_until("the view to catch up", || {
-            let (mut query, request) = (query.clone(), request.clone());
-            async move { query.list_feed(request).await.is_ok() }
-        })
-        .await
+        let client = &self.clients[0];
+        wait_until("the view to catch up", || client.view_includes(SITE, position)).await
     }
 
     async fn read_loop(&self, request: GetThreadRequest) -> Result<Rate> {

@@ -7,7 +7,7 @@ use agora_proto::{
         GetJournalHeadRequest, ReadJournalRequest, journal_service_client::JournalServiceClient,
     },
     event::v1 as event,
-    query::v1::{GetThreadRequest, ListFeedRequest, get_thread_request::Post},
+    query::v1::{GetThreadRequest, get_thread_request::Post},
 };
 use bus_schema::{Checkpoint, Event, Hash, Kind, Sequence, Source, Stream};
 use e2e::{Client, Connection, Result, Role, System, wait_until};
@@ -56,20 +56,15 @@ pub async fn quiet(system: &System) -> Result<[Sequence; 3]> {
     wait_until("every revision to be decided and visible", || async {
         let Some(heads) = heads(&client).await else { return false };
         let [posts, comments, decisions] = heads;
-        let request = ListFeedRequest {
-            site: SITE.into(),
-            position: format!("post:{posts},comment:{comments},moderation:{decisions}"),
-            ..Default::default()
-        };
-        let settled =
-            decisions >= comments && client.query.clone().list_feed(request).await.is_ok();
-        settled && self::heads(&client).await == Some(heads)
+        let position = format!("post:{posts},comment:{comments},moderation:{decisions}");
+        let is_viewed = client.view_includes(SITE, &position).await;
+        decisions >= comments && is_viewed && self::heads(&client).await == Some(heads)
     })
     .await?;
     Ok(heads(&client).await.ok_or("a service does not answer")?)
 }
 
-async fn heads(client: &Client) -> Option<[Sequence; 3]> {
+pub async fn heads(client: &Client) -> Option<[Sequence; 3]> {
     Some([
         head(client, Source::Post).await?,
         head(client, Source::Comment).await?,

@@ -6,14 +6,18 @@ use std::{
 };
 
 use agora_proto::{
-    admin::v1::{GetViewDigestRequest, GetViewDigestResponse},
+    admin::v1::{
+        GetStreamStatusRequest, GetViewDigestRequest, GetViewDigestResponse, RefillStreamRequest,
+        RefillStreamResponse, VerifyStreamRequest, VerifyStreamResponse,
+    },
     comment::v1::CreateCommentRequest,
-    query::v1::ListFeedRequest,
 };
-use e2e::{Result, Role, Service, System, bench::up::Up, comments, wait_until};
+use e2e::{Client, Result, Role, Service, System, bench::up::Up, comments, wait_until};
+use tonic::Status;
+use tonic_types::StatusExt as _;
 
 use crate::{
-    check::quiet,
+    check::{nothing_lost, quiet},
     write::{SITE, Writers, create_post},
 };
 
@@ -42,10 +46,8 @@ async fn digest(up: &Up, position: &str) -> Result<GetViewDigestResponse> {
     let mut operator = up.client("checker", Role::Operator)?;
     let position = format!("{position},moderation:{COMMENTS}");
     wait_until("the view to have everything", || {
-        let mut query = operator.query.clone();
-        let (site, position) = (SITE.into(), position.clone());
-        let request = ListFeedRequest { site, position, ..Default::default() };
-        async move { query.list_feed(request).await.is_ok() }
+        let (client, position) = (operator.clone(), position.clone());
+        async move { client.view_includes(SITE, &position).await }
     })
     .await
     .map_err(|error| format!("{error}; it printed:\n{}", up.output()))?;
@@ -92,13 +94,7 @@ async fn damaged(damage: impl FnOnce(&Path) -> Result) -> Result {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_with_a_flipped_byte_is_refilled() -> Result {
-    damaged(|block| {
-        let mut bytes = fs::read(block)?;
-        let middle = bytes.len() / 2;
-        bytes[middle] ^= 0xff;
-        Ok(fs::write(block, bytes)?)
-    })
-    .await
+    damaged(flip).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -106,24 +102,98 @@ async fn a_stream_whose_messages_are_gone_is_refilled() -> Result {
     damaged(|block| Ok(fs::write(block, [])?)).await
 }
 
-/// Where the NATS server is not this installation's alone, nothing is deleted.
+const SOURCE: i32 = agora_proto::event::v1::Source::Comment as i32;
+
+/// Has the comments' stream be filled again; returns what it was told.
+async fn refill(operator: &mut Client) -> Result<Vec<RefillStreamResponse>, Status> {
+    let request = RefillStreamRequest { source: SOURCE };
+    let mut answers = operator.streams.comment.refill_stream(request).await?.into_inner();
+    let mut said = Vec::new();
+    while let Some(answer) = answers.message().await? {
+        said.push(answer);
+    }
+    Ok(said)
+}
+
+/// What reading the whole stream finds.
+async fn verify(operator: &mut Client) -> Result<VerifyStreamResponse, Status> {
+    let request = VerifyStreamRequest { source: SOURCE };
+    let mut answers = operator.streams.comment.verify_stream(request).await?.into_inner();
+    let mut found = VerifyStreamResponse::default();
+    while let Some(answer) = answers.message().await? {
+        found = answer;
+    }
+    Ok(found)
+}
+
+/// Flips a byte in the middle of a file.
+fn flip(block: &Path) -> Result {
+    let mut bytes = fs::read(block)?;
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0xff;
+    Ok(fs::write(block, bytes)?)
+}
+
+/// Who is told that a stream was refilled may lose the journal the moment after.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn writes_go_on_beside_a_damaged_stream() -> Result {
+async fn a_refill_has_ended_when_the_stream_is_equal() -> Result {
     let mut system = System::start().await?;
     let post = create_post(&mut system.client("ada", Role::Author)?, "damage").await?;
-    Writers::start(&system, &post, 1_000)?.finish().await?;
+    let acknowledged = Writers::start(&system, &post, 1_000)?.finish().await?;
     quiet(&system).await?;
+    let mut operator = system.client("olga", Role::Operator)?;
+    system.nats.stop().await?;
+    flip(&blocks(system.folder())?[0])?;
+    system.nats.restart().await?;
+    wait_until("the damage to be seen", || {
+        let mut operator = operator.clone();
+        async move { verify(&mut operator).await.is_ok_and(|found| found.damaged > 0) }
+    })
+    .await?;
+    // By its own account the stream lacks nothing.
+    let request = GetStreamStatusRequest { source: SOURCE };
+    let status = operator.streams.comment.get_stream_status(request).await?.into_inner();
+    assert_eq!((status.messages, status.finding.as_str()), (1_000, "equal at both ends"));
+
+    refill(&mut operator).await?;
+    let found = verify(&mut operator).await?;
+    assert!(found.equal, "{found:?}");
+    nothing_lost(&system, &post, &acknowledged).await
+}
+
+/// Where the NATS server is not this installation's alone, nothing is deleted unless an
+/// operator says so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_go_on_beside_a_damaged_stream_until_an_operator_has_it_refilled() -> Result {
+    let mut system = System::start().await?;
+    let post = create_post(&mut system.client("ada", Role::Author)?, "damage").await?;
+    let mut acknowledged = Writers::start(&system, &post, 1_000)?.finish().await?;
+    quiet(&system).await?;
+    let mut operator = system.client("olga", Role::Operator)?;
+    let refused = refill(&mut operator).await.unwrap_err();
+    assert_eq!(refused.get_details_error_info().unwrap().reason, "STREAM_HEALTHY");
 
     system.nats.stop().await?;
     fs::write(&blocks(system.folder())?[0], [])?;
     system.nats.restart().await?;
-    Writers::start(&system, &post, 200)?.finish().await?;
+    acknowledged.extend(Writers::start(&system, &post, 200)?.finish().await?);
     // A start compares before the first write.
     system.process(Service::Comment).kill().await?;
     system.process(Service::Comment).restart()?;
     system.ready(Service::Comment).await?;
-    Writers::start(&system, &post, 200)?.finish().await?;
+    acknowledged.extend(Writers::start(&system, &post, 200)?.finish().await?);
     let output = system.process(Service::Comment).output();
     assert!(output.contains("nothing is published until it is refilled"), "it printed:\n{output}");
-    Ok(())
+
+    let request = GetStreamStatusRequest { source: SOURCE };
+    let status = operator.streams.comment.get_stream_status(request).await?.into_inner();
+    assert!(status.finding.contains("is damaged"), "{status:?}");
+    assert_eq!(status.journal_sequence, 1_400);
+    let found = verify(&mut operator).await?;
+    assert!(!found.equal && found.damaged > 0, "{found:?}");
+
+    let said = refill(&mut operator).await?;
+    assert!(said.first().is_some_and(|first| first.proving), "{said:?}");
+    assert!(said.last().is_some_and(|last| !last.proving && last.done == 1_400), "{said:?}");
+    nothing_lost(&system, &post, &acknowledged).await
 }

@@ -5,9 +5,11 @@
 mod check;
 mod damage;
 mod errors;
+mod fallback;
 mod heal;
 mod kill;
 mod postgres;
+mod rebuild;
 mod replicas;
 mod story;
 mod write;

@@ -1,0 +1,190 @@
+//! `./dev faults`: injects faults from a seed into real programs under load, and checks
+//! everything that was promised.
+
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use clap::{Parser, ValueEnum};
+use e2e::{
+    Databases, Result,
+    faults::{
+        Conditions,
+        plan::{NOT_INJECTED, Plan},
+        planted::{ALL, NOT_PLANTED, Planted},
+        run,
+    },
+};
+
+/// How many faults a run has: at most a minute and a half.
+const FAULTS: usize = 16;
+/// The runs of CI: the seeds, and what the databases are in.
+const CI: [(u64, Where); 3] = [(1, Where::Sqlite), (2, Where::Postgres), (3, Where::Replicas)];
+
+const EXAMPLES: &str = "\
+Examples:
+  ./dev faults                                  one run, with a seed of the moment
+  ./dev faults --seed 7 --on postgres           the same run again
+  ./dev faults --minutes 30                     as many runs as fit
+  ./dev faults --ci                             the short runs of CI
+  ./dev faults --planted                        does it find bugs that are there?
+
+It ends with 0 if every invariant held in every run, with 1 if one did not.";
+
+/// Injects faults from a seed into real programs under load, and checks everything that
+/// was promised.
+#[derive(Parser)]
+#[command(name = "faults", after_help = EXAMPLES)]
+struct Arguments {
+    /// What the first run follows from; each further one takes the next number.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Run again and again, for about so many minutes.
+    #[arg(long, value_name = "MINUTES")]
+    minutes: Option<f64>,
+    /// How many faults a run has.
+    #[arg(long, default_value_t = FAULTS)]
+    faults: usize,
+    /// What the databases are in; without it the runs take turns.
+    #[arg(long, value_enum)]
+    on: Option<Where>,
+    /// A fixed set of short runs.
+    #[arg(long, conflicts_with_all = ["seed", "minutes", "on"])]
+    ci: bool,
+    /// Plant bugs into the program, which must be built for that, and show that each is found.
+    #[arg(long, conflicts_with_all = ["seed", "minutes", "on", "ci"])]
+    planted: bool,
+    /// Plant these alone.
+    #[arg(long, requires = "planted")]
+    bug: Vec<String>,
+    /// Print one JSON object a run, and nothing else.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What the databases are in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Where {
+    /// SQLite files, one process a service.
+    Sqlite,
+    /// PostgreSQL, one process a service.
+    Postgres,
+    /// PostgreSQL, three replicas of each service.
+    Replicas,
+}
+
+impl Where {
+    const ALL: [Self; 3] = [Self::Sqlite, Self::Postgres, Self::Replicas];
+
+    const fn databases(self) -> Databases {
+        match self {
+            Self::Sqlite => Databases::Files,
+            Self::Postgres => Databases::Postgres { replicas: 1 },
+            Self::Replicas => Databases::Postgres { replicas: 3 },
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match all(&Arguments::parse()).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(3)
+        }
+    }
+}
+
+/// Whether every run was good.
+async fn all(arguments: &Arguments) -> Result<bool> {
+    if arguments.planted {
+        return planted(arguments).await;
+    }
+    let began = Instant::now();
+    let (mut good, mut runs) = (0, 0);
+    if arguments.ci {
+        for (seed, place) in CI {
+            runs += 1;
+            good += u32::from(one(arguments, seed, place).await?);
+        }
+    } else {
+        let end = Duration::from_secs_f64(60.0 * arguments.minutes.unwrap_or_default());
+        let first = arguments.seed.unwrap_or_else(moment);
+        loop {
+            let seed = first + u64::from(runs);
+            let turn = Where::ALL[usize::try_from(seed % 3)?];
+            good += u32::from(one(arguments, seed, arguments.on.unwrap_or(turn)).await?);
+            runs += 1;
+            if began.elapsed() >= end {
+                break;
+            }
+        }
+    }
+    if !arguments.json {
+        println!("{good} of {runs} runs were good, in {:.0} s", began.elapsed().as_secs_f64());
+        for (what, why) in NOT_INJECTED {
+            println!("not injected: {what} ({why})");
+        }
+    }
+    Ok(good == runs)
+}
+
+async fn one(arguments: &Arguments, seed: u64, place: Where) -> Result<bool> {
+    let plan = Plan::new(seed, place.databases(), arguments.faults);
+    let report = run(&plan, Conditions::default(), |line| {
+        if !arguments.json {
+            println!("{line}");
+        }
+    })
+    .await
+    .map_err(|error| format!("{error} (seed {seed})"))?;
+    println!("{}", if arguments.json { serde_json::to_string(&report)? } else { report.text() });
+    Ok(report.is_good())
+}
+
+/// Whether every planted bug was found, and none where none was planted.
+async fn planted(arguments: &Arguments) -> Result<bool> {
+    let wanted = |bug: &&Planted| {
+        arguments.bug.is_empty() || arguments.bug.iter().any(|name| name == bug.name)
+    };
+    let (mut found, mut planted) = (0, 0);
+    for bug in ALL.iter().filter(wanted) {
+        let plan = bug.plan();
+        planted += 1;
+        let without = run(&plan, Conditions::default(), |_| {}).await?;
+        let conditions = Conditions { heal: Duration::from_secs(30), planted: Some(bug.name) };
+        // A run that cannot be ended has found something, too.
+        let shown = match run(&plan, conditions, |_| {}).await {
+            Ok(report) => report.findings.first().cloned(),
+            Err(error) => Some(error.to_string()),
+        };
+        let shown = shown.and_then(|text| text.lines().next().map(str::to_owned));
+        let is_found = without.is_good() && shown.is_some();
+        found += u32::from(is_found);
+        if arguments.json {
+            let name = bug.name;
+            println!("{}", serde_json::json!({ "bug": name, "found": is_found, "by": shown }));
+            continue;
+        }
+        match (without.is_good(), shown) {
+            (false, _) => println!("{}: found where it is not:\n{}", bug.name, without.text()),
+            (true, Some(shown)) => println!("{}: found: {shown}", bug.name),
+            (true, None) => println!("{}: MISSED", bug.name),
+        }
+    }
+    if !arguments.json {
+        println!("{found} of {planted} planted bugs were found");
+        for (what, why) in NOT_PLANTED {
+            println!("not planted: {what} ({why})");
+        }
+    }
+    Ok(found == planted)
+}
+
+/// A seed that is another one every second.
+fn moment() -> u64 {
+    std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,19 @@
+//! `./dev faults`: real programs under load, faults from a seed, and whether everything
+//! that was promised held.
+
+mod check;
+mod inject;
+mod load;
+pub mod plan;
+pub mod planted;
+mod proxy;
+mod record;
+mod report;
+mod run;
+
+pub use proxy::Proxy;
+pub use report::Report;
+pub use run::{Conditions, run};
+
+/// The site that everything is written on.
+pub const SITE: &str = "faults";

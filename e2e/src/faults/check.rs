@@ -1,0 +1,437 @@
+//! Whether everything holds that was promised, by the numbers of the invariants.
+
+use std::{
+    collections::{HashMap, HashSet},
+    process::Stdio,
+};
+
+use agora_proto::{
+    admin::v1::{
+        GetJournalHeadRequest, GetStreamStatusRequest, GetViewDigestRequest,
+        ListDeadLettersRequest, ReadJournalRequest, RefillStreamRequest,
+        dead_letter_service_client::DeadLetterServiceClient,
+        journal_service_client::JournalServiceClient, stream_service_client::StreamServiceClient,
+    },
+    comment::v1::GetCommentRequest,
+    event::v1::{self as event, Decision},
+    moderation::v1::ListCasesRequest,
+};
+use bus_schema::{Checkpoint, CommentId, Event, Hash, Kind, Sequence, Source, Stream};
+use chassis::content;
+use tokio::process::Command;
+use tonic::Code;
+use tonic_types::StatusExt as _;
+use uuid::Uuid;
+
+use super::{
+    SITE,
+    load::Shared,
+    record::{Acknowledged, Told, What},
+};
+use crate::{Client, Connection, Result, Role, Service, System, program};
+
+/// What checking has found.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// What does not hold, each beginning with the number of an invariant.
+    pub findings: Vec<String>,
+    /// How many acknowledged writes are missing.
+    pub lost: u64,
+    /// How many requests have more than one effect.
+    pub doubled: u64,
+    /// How many events the journals hold.
+    pub events: u64,
+}
+
+impl Found {
+    fn add(&mut self, what: String) {
+        self.findings.push(what);
+    }
+}
+
+/// A journal as it was read and verified.
+type Journal = Vec<(Event, Hash)>;
+
+fn journals(client: &Client, source: Source) -> JournalServiceClient<Connection> {
+    match source {
+        Source::Post => client.journals.post.clone(),
+        Source::Comment => client.journals.comment.clone(),
+        Source::Moderation => client.journals.moderation.clone(),
+    }
+}
+
+fn streams(client: &Client, source: Source) -> StreamServiceClient<Connection> {
+    match source {
+        Source::Post => client.streams.post.clone(),
+        Source::Comment => client.streams.comment.clone(),
+        Source::Moderation => client.streams.moderation.clone(),
+    }
+}
+
+fn letters(client: &Client, service: Service) -> DeadLetterServiceClient<Connection> {
+    match service {
+        Service::Post | Service::Comment => client.letters.comment.clone(),
+        Service::Moderation => client.letters.moderation.clone(),
+        Service::Query => client.letters.query.clone(),
+    }
+}
+
+async fn head(client: &Client, source: Source) -> Option<Sequence> {
+    let request = GetJournalHeadRequest { source: event::Source::from(source).into() };
+    let answer = journals(client, source).get_journal_head(request).await.ok()?;
+    Some(Sequence(answer.into_inner().sequence))
+}
+
+async fn heads(client: &Client) -> Option<[Sequence; 3]> {
+    Some([
+        head(client, Source::Post).await?,
+        head(client, Source::Comment).await?,
+        head(client, Source::Moderation).await?,
+    ])
+}
+
+/// Whether every stream holds as much as its journal.
+pub async fn is_published(system: &System) -> bool {
+    let published = async {
+        let client = system.client("checker", Role::Operator)?;
+        let jetstream = async_nats::jetstream::new(async_nats::connect(system.nats.url()).await?);
+        for source in Source::ALL {
+            let head = head(&client, source).await.ok_or("a service does not answer")?;
+            let stream = jetstream.get_stream(Stream::of(source, 1, -1).name).await?;
+            let state = &stream.cached_info().state;
+            if state.last_sequence != head.0 || state.messages != head.0 {
+                return Ok(false);
+            }
+        }
+        Ok::<bool, Box<dyn std::error::Error + Send + Sync>>(true)
+    };
+    published.await.unwrap_or(false)
+}
+
+/// How each stream stands to its journal, in words.
+pub(super) async fn differences(system: &System) -> Result<String> {
+    let client = system.client("operator", Role::Operator)?;
+    let mut said = Vec::new();
+    for source in Source::ALL {
+        let request = GetStreamStatusRequest { source: event::Source::from(source).into() };
+        let status = streams(&client, source).get_stream_status(request).await;
+        said.push(match status {
+            Ok(status) => format!("{source}: {:?}", status.into_inner()),
+            Err(status) => format!("{source}: {}", status.message()),
+        });
+    }
+    Ok(said.join("; "))
+}
+
+/// Has a stream refilled; says whether it is whole.
+pub(super) async fn refill(system: &System, source: Source) -> Result<bool> {
+    let client = system.client("operator", Role::Operator)?;
+    let request = RefillStreamRequest { source: event::Source::from(source).into() };
+    let answers = streams(&client, source).refill_stream(request).await;
+    let mut answers = answers?.into_inner();
+    loop {
+        match answers.message().await {
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok(true),
+            Err(status) => {
+                let reason = status.get_details_error_info().map(|info| info.reason);
+                // Another replica may lead: the next call comes to another one.
+                return Ok(reason.as_deref() == Some("STREAM_HEALTHY"));
+            }
+        }
+    }
+}
+
+/// Whether every revision is decided on, and every replica's view includes everything.
+pub async fn is_quiet(system: &System) -> bool {
+    let Ok(client) = system.client("checker", Role::Operator) else { return false };
+    let Some(heads) = heads(&client).await else { return false };
+    let [posts, comments, decisions] = heads;
+    let position = format!("post:{posts},comment:{comments},moderation:{decisions}");
+    for query in system.each_query("checker", Role::Operator).unwrap_or_default() {
+        if !query.view_includes(SITE, &position).await {
+            return false;
+        }
+    }
+    // Both answer once they have heard of everything.
+    let cases =
+        ListCasesRequest { site: SITE.into(), position: position.clone(), ..Default::default() };
+    let comments =
+        GetCommentRequest { site: SITE.into(), comment_id: Uuid::now_v7().to_string(), position };
+    let Ok(moderator) = system.client("checker", Role::Moderator) else { return false };
+    let judged = moderator.moderation.clone().list_cases(cases).await.is_ok();
+    let heard = moderator.comment.clone().get_comment(comments).await;
+    let heard = heard.is_err_and(|status| status.code() == Code::NotFound);
+    judged && heard && self::heads(&client).await == Some(heads) && is_published(system).await
+}
+
+/// Checks everything, once it is quiet.
+///
+/// # Errors
+/// If something cannot be read.
+pub(super) async fn check(system: &System, shared: &Shared) -> Result<Found> {
+    let mut found = Found::default();
+    let client = system.client("checker", Role::Operator)?;
+    let mut all = HashMap::new();
+    for source in Source::ALL {
+        let journal = read(&client, source, &mut found).await?;
+        stream_equals(system, source, &journal, &mut found).await?;
+        found.events += journal.len() as u64;
+        all.insert(source, journal);
+    }
+    {
+        let told = shared.record.told();
+        found.findings.extend(told.findings.iter().cloned());
+        acknowledged(&all, &told.acknowledged, &mut found);
+        only_approved(&all, &told, &mut found);
+    }
+    decisions(&all, &mut found);
+    nothing_parked(&client, &mut found).await?;
+    views(system, &mut found).await?;
+    verify(system, &mut found).await?;
+    Ok(found)
+}
+
+/// A journal has no holes and its chain verifies (I2).
+async fn read(client: &Client, source: Source, found: &mut Found) -> Result<Journal> {
+    let request =
+        ReadJournalRequest { source: event::Source::from(source).into(), from_sequence: 1 };
+    let mut answers = journals(client, source).read_journal(request).await?.into_inner();
+    let mut head = Checkpoint::ZERO;
+    let mut journal = Vec::new();
+    while let Some(answer) = answers.message().await? {
+        for row in answer.rows {
+            head = head.extend(&row.event);
+            if row.sequence != head.sequence.0 || row.hash != head.hash.0.as_slice() {
+                found
+                    .add(format!("I2: the journal of {source} does not chain at {}", row.sequence));
+                return Ok(journal);
+            }
+            journal.push((Event::decode(row.event)?, head.hash));
+        }
+    }
+    Ok(journal)
+}
+
+/// The stream equals the journal: same bytes, same order, nothing extra (I3).
+async fn stream_equals(
+    system: &System,
+    source: Source,
+    journal: &Journal,
+    found: &mut Found,
+) -> Result {
+    use futures::StreamExt as _;
+
+    let jetstream = async_nats::jetstream::new(async_nats::connect(system.nats.url()).await?);
+    let name = Stream::of(source, 1, -1).name;
+    let mut stream = jetstream.get_stream(name).await?;
+    let state = stream.info().await?.state.clone();
+    let length = journal.len() as u64;
+    if (state.messages, state.last_sequence) != (length, length) {
+        let (messages, last) = (state.messages, state.last_sequence);
+        found.add(format!("I3: {name} has {messages} messages up to {last}, its journal {length}"));
+        return Ok(());
+    }
+    let config = async_nats::jetstream::consumer::pull::OrderedConfig::default();
+    let mut messages = stream.create_consumer(config).await?.messages().await?;
+    for (event, hash) in journal {
+        let next = tokio::time::timeout(std::time::Duration::from_secs(10), messages.next()).await;
+        let Ok(Some(message)) = next else {
+            found.add(format!("I3: {name} does not show message {}", event.sequence));
+            return Ok(());
+        };
+        let message = message?;
+        let header = message.headers.as_ref().and_then(|all| all.get(Stream::HASH_HEADER));
+        let is_same = message.info()?.stream_sequence == event.sequence.0
+            && message.payload == event.encode()
+            && header.map(|value| value.to_string()) == Some(hash.to_hex());
+        if !is_same {
+            found.add(format!("I3: {name} holds something else at {}", event.sequence));
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// What was acknowledged is there, once (I1, I10).
+fn acknowledged(all: &HashMap<Source, Journal>, told: &[Acknowledged], found: &mut Found) {
+    let mut by_request: HashMap<Uuid, Vec<&Event>> = HashMap::new();
+    for (event, _) in all.values().flatten() {
+        if let Some(request) = event.request {
+            by_request.entry(request.id.uuid()).or_default().push(event);
+        }
+    }
+    for (request, events) in &by_request {
+        if events.len() > 1 {
+            found.doubled += 1;
+            found.add(format!("I10: request {request} has {} effects", events.len()));
+        }
+    }
+    for Acknowledged { request_id, what } in told {
+        let event = by_request.get(request_id).and_then(|events| events.first());
+        match event {
+            None => {
+                found.lost += 1;
+                found.add(format!("I1: {what:?} of request {request_id} was lost"));
+            }
+            Some(event) if !is_same(event, what) => {
+                found.lost += 1;
+                found.add(format!("I1: request {request_id} is {event:?}, and was {what:?}"));
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+/// Whether an event is what a client was told.
+fn is_same(event: &Event, what: &What) -> bool {
+    let text = |content: Option<&event::Content>| content::open(content).map(str::to_owned).ok();
+    match (&event.kind, what) {
+        (Kind::PostCreated(created), What::Post { id, title }) => {
+            event.aggregate == Some(*id) && text(created.title.as_ref()).as_ref() == Some(title)
+        }
+        (Kind::CommentCreated(created), What::Comment { id, body }) => {
+            event.aggregate == Some(*id) && text(created.body.as_ref()).as_ref() == Some(body)
+        }
+        (Kind::CommentUpdated(updated), What::Update { id, revision, body }) => {
+            event.aggregate == Some(*id)
+                && updated.revision == *revision
+                && text(updated.body.as_ref()).as_ref() == Some(body)
+        }
+        (Kind::CommentDeleted(_), What::Delete { id }) => event.aggregate == Some(*id),
+        (Kind::RevisionDecided(decided), What::Decision { id, revision_id, approved }) => {
+            let expected = if *approved { Decision::Approved } else { Decision::Rejected };
+            event.aggregate == Some(*id)
+                && Uuid::from_slice(&decided.revision_id).ok() == Some(*revision_id)
+                && decided.decision() == expected
+        }
+        _ => false,
+    }
+}
+
+/// The revisions of the comments' journal: by comment and number, the id and the text.
+fn revisions(journal: &Journal) -> HashMap<(Uuid, u32), (Uuid, String)> {
+    let mut revisions = HashMap::new();
+    for (event, _) in journal {
+        let (number, body) = match &event.kind {
+            Kind::CommentCreated(created) => (1, created.body.as_ref()),
+            Kind::CommentUpdated(updated) => (updated.revision, updated.body.as_ref()),
+            _ => continue,
+        };
+        let body = content::open(body).unwrap_or_default().to_owned();
+        let id = event.aggregate.unwrap_or_default();
+        revisions.insert((id, number), (event.id.uuid(), body));
+    }
+    revisions
+}
+
+/// Readers have seen nothing that was not approved (I7).
+fn only_approved(all: &HashMap<Source, Journal>, told: &Told, found: &mut Found) {
+    let revisions = revisions(&all[&Source::Comment]);
+    let approved: HashSet<Uuid> = all[&Source::Moderation]
+        .iter()
+        .filter_map(|(event, _)| match &event.kind {
+            Kind::RevisionDecided(decided) if decided.decision() == Decision::Approved => {
+                Uuid::from_slice(&decided.revision_id).ok()
+            }
+            _ => None,
+        })
+        .collect();
+    for (comment, number, body) in &told.seen {
+        match revisions.get(&(*comment, *number)) {
+            None => found.add(format!("I7: readers saw revision {number} of {comment}: none is")),
+            Some((id, _)) if !approved.contains(id) => {
+                found.add(format!("I7: readers saw revision {number} of {comment}: not approved"));
+            }
+            Some((_, text)) if text != body => {
+                found.add(format!("I7: readers saw another text of {comment} at {number}"));
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+/// Every revision was judged once; every decision names a revision that there is, by its id
+/// and its number; a later one names the one that it replaces (I4, I8).
+fn decisions(all: &HashMap<Source, Journal>, found: &mut Found) {
+    let made: HashMap<Uuid, (Uuid, u32)> = revisions(&all[&Source::Comment])
+        .into_iter()
+        .map(|((comment, number), (id, _))| (id, (comment, number)))
+        .collect();
+    let mut last: HashMap<Uuid, Uuid> = HashMap::new();
+    for (event, _) in &all[&Source::Moderation] {
+        let Kind::RevisionDecided(decided) = &event.kind else { continue };
+        let Ok(id) = Uuid::from_slice(&decided.revision_id) else { continue };
+        match made.get(&id) {
+            None => found.add(format!("I8: event {} decides on no revision", event.sequence)),
+            Some((comment, number)) => {
+                if event.aggregate != Some(*comment) || decided.revision != *number {
+                    found.add(format!("I8: event {} names another revision", event.sequence));
+                }
+            }
+        }
+        let replaces = Uuid::from_slice(&decided.replaces).ok();
+        if replaces != last.insert(id, event.id.uuid()) {
+            let comment = event.aggregate.map(CommentId::from);
+            found.add(format!(
+                "I8: event {} of {comment:?} does not replace the decision before it",
+                event.sequence
+            ));
+        }
+    }
+    for id in made.keys().filter(|id| !last.contains_key(*id)) {
+        found.add(format!("I4: revision {id} was never judged"));
+    }
+}
+
+/// Nothing was parked: there was nothing that could not be applied (I9).
+async fn nothing_parked(client: &Client, found: &mut Found) -> Result {
+    for service in [Service::Comment, Service::Moderation, Service::Query] {
+        let request = ListDeadLettersRequest::default();
+        let answers = letters(client, service).list_dead_letters(request).await;
+        let mut answers = answers?.into_inner();
+        while let Some(answer) = answers.message().await? {
+            for letter in answer.dead_letters {
+                let (sequence, error) = (letter.sequence, letter.error);
+                found.add(format!("I9: {service} has parked event {sequence}: {error}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// All views hold the same (I5).
+async fn views(system: &System, found: &mut Found) -> Result {
+    let mut first = None;
+    for client in system.each_query("checker", Role::Operator)? {
+        let answer = client.view.clone().get_view_digest(GetViewDigestRequest {}).await?;
+        let tables = answer.into_inner().tables;
+        if *first.get_or_insert_with(|| tables.clone()) != tables {
+            found.add("I5: the views of two replicas differ".to_owned());
+        }
+    }
+    Ok(())
+}
+
+/// What `agora verify` says: the view equals the fold of the journals (I5), too.
+async fn verify(system: &System, found: &mut Found) -> Result {
+    let addresses = system.addresses();
+    let first = |addresses: &[String]| addresses.first().cloned().unwrap_or_default();
+    let token = system.token("checker", Role::Operator)?;
+    let output = Command::new(program("agora")?)
+        .arg("verify")
+        .args(["--token", &token, "--nats-url", &system.nats.url()])
+        .args(["--post-server", &first(&addresses.post)])
+        .args(["--comment-server", &first(&addresses.comment)])
+        .args(["--moderation-server", &first(&addresses.moderation)])
+        .args(["--query-server", &first(&addresses.query)])
+        .stdin(Stdio::null())
+        .output()
+        .await?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        found.add(format!("I5: agora verify says: {said}{errors}"));
+    }
+    Ok(())
+}

@@ -1,0 +1,271 @@
+//! Making things fail.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use agora_proto::admin::v1::RebuildViewRequest;
+use bus_schema::{Source, Stream};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
+use tokio::time::{Instant, sleep};
+
+use super::{check, load::Load, plan::Fault};
+use crate::{Result, Role, Service, System, wait_until};
+
+/// How many bytes are cut off a stream's end at most.
+const MAX_CUT: u64 = 4_096;
+/// How often it is looked whether a process has ended.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// The services that own events.
+pub const OWNERS: [Service; 3] = [Service::Post, Service::Comment, Service::Moderation];
+
+/// Injects faults into a system.
+pub struct Injector<'s> {
+    /// The system.
+    pub system: &'s mut System,
+    /// Copies of the databases: of each service, or of the whole server.
+    backups: HashMap<Option<Service>, PathBuf>,
+    /// The streams in whose files a byte was flipped, which nobody may have noticed.
+    pub flipped: HashSet<Source>,
+}
+
+impl<'s> Injector<'s> {
+    /// Nothing has failed yet.
+    pub fn new(system: &'s mut System) -> Self {
+        Self { system, backups: HashMap::new(), flipped: HashSet::new() }
+    }
+
+    /// Waits, and starts again what has ended by itself, as a supervisor does.
+    ///
+    /// # Errors
+    /// If a program cannot be started.
+    pub async fn rest(&mut self, time: Duration) -> Result {
+        let until = Instant::now() + time;
+        while Instant::now() < until {
+            self.system.revive()?;
+            sleep(LOOK_EVERY.min(until - Instant::now())).await;
+        }
+        Ok(())
+    }
+
+    /// Copies the databases, for [`Fault::RestoreBackup`].
+    ///
+    /// # Errors
+    /// If they cannot be copied.
+    pub async fn back_up(&mut self, load: &Load) -> Result {
+        let folder = self.system.folder().join("backup");
+        fs::create_dir_all(&folder)?;
+        if self.system.postgres.is_none() {
+            for service in OWNERS {
+                let to = folder.join(format!("{}.db", service.as_str()));
+                let copy = format!("VACUUM INTO '{}'", to.display());
+                let from = SqliteConnectOptions::new().filename(self.system.database(service));
+                let mut connection = from.connect().await?;
+                sqlx::query(AssertSqlSafe(copy)).execute(&mut connection).await?;
+                connection.close().await?;
+                self.backups.insert(Some(service), to);
+            }
+            return Ok(());
+        }
+        let _quiet = load.pause().await;
+        let postgres = self.system.postgres.as_mut().ok_or("there is no server")?;
+        postgres.kill().await?;
+        let to = folder.join("postgres");
+        postgres.back_up(&to)?;
+        postgres.restart().await?;
+        self.backups.insert(None, to);
+        Ok(())
+    }
+
+    /// Makes something fail, and mends it as far as an operator would.
+    ///
+    /// # Errors
+    /// If it cannot be done.
+    pub async fn inject(&mut self, fault: Fault, load: &Load) -> Result {
+        match fault {
+            Fault::KillService(service, replica) => {
+                let process = self.system.replica(service, replica);
+                process.kill().await?;
+                process.restart()
+            }
+            Fault::PauseService(service, replica, time) => {
+                self.system.replica(service, replica).pause().await?;
+                sleep(time).await;
+                self.system.replica(service, replica).resume().await
+            }
+            Fault::KillNats(time) => {
+                self.system.nats.kill().await?;
+                self.rest(time).await?;
+                self.system.nats.restart().await
+            }
+            Fault::RestartNats => {
+                self.system.nats.stop().await?;
+                self.system.nats.restart().await
+            }
+            Fault::TruncateStream(source) => {
+                self.system.nats.kill().await?;
+                if let Some(block) = blocks(self.system.folder(), source)?.last() {
+                    let file = fs::File::options().write(true).open(block)?;
+                    let length = file.metadata()?.len();
+                    file.set_len(length.saturating_sub(MAX_CUT.min(length / 2)))?;
+                }
+                self.system.nats.restart().await
+            }
+            Fault::DeleteStream(source) => {
+                let client = async_nats::connect(self.system.nats.url()).await?;
+                let jetstream = async_nats::jetstream::new(client);
+                // It may be gone already.
+                jetstream.delete_stream(Stream::of(source, 1, -1).name).await.ok();
+                Ok(())
+            }
+            Fault::FlipByte(source) => {
+                self.system.nats.stop().await?;
+                if let Some(block) = blocks(self.system.folder(), source)?.first() {
+                    let mut bytes = fs::read(block)?;
+                    let middle = bytes.len() / 2;
+                    if let Some(byte) = bytes.get_mut(middle) {
+                        *byte ^= 0xff;
+                    }
+                    fs::write(block, bytes)?;
+                    self.flipped.insert(source);
+                }
+                self.system.nats.restart().await
+            }
+            Fault::CutConnections => {
+                self.system.proxy()?.cut();
+                Ok(())
+            }
+            Fault::DelayConnections(delay, time) => {
+                self.system.proxy()?.delay(delay);
+                self.rest(time).await?;
+                self.system.proxy()?.delay(Duration::ZERO);
+                Ok(())
+            }
+            Fault::KillPostgres(time) => {
+                self.system.postgres.as_mut().ok_or("there is no server")?.kill().await?;
+                self.rest(time).await?;
+                self.system.postgres.as_mut().ok_or("there is no server")?.restart().await
+            }
+            Fault::RestoreBackup(service) => self.restore(service, load).await,
+            Fault::LoseDatabase(service) => self.lose_database(service, load).await,
+            Fault::LoseView => {
+                self.system.process(Service::Query).kill().await?;
+                let view = self.system.database(Service::Query);
+                for path in [&view, &view.with_extension("2.db")] {
+                    remove(path);
+                }
+                self.system.process(Service::Query).restart()
+            }
+            Fault::RebuildView => {
+                let client = self.system.client("operator", Role::Operator)?;
+                let request = RebuildViewRequest::default();
+                // What else has failed may keep it from being done.
+                if let Ok(answers) = client.view.clone().rebuild_view(request).await {
+                    let mut answers = answers.into_inner();
+                    while let Ok(Some(_)) = answers.message().await {}
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// What is replaced or lost must be in the streams, or it is lost for good: nobody can
+    /// bring back what nobody else has.
+    async fn published(&mut self) -> Result {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !check::is_published(self.system).await {
+            if Instant::now() > deadline {
+                let found = check::differences(self.system).await?;
+                return Err(format!("the journals are not published: {found}").into());
+            }
+            self.rest(LOOK_EVERY).await?;
+        }
+        Ok(())
+    }
+
+    async fn restore(&mut self, service: Service, load: &Load) -> Result {
+        if self.backups.is_empty() {
+            return Ok(());
+        }
+        self.mend().await?;
+        let _quiet = load.pause().await;
+        self.published().await?;
+        if let Some(backup) = self.backups.get(&None).cloned() {
+            let postgres = self.system.postgres.as_mut().ok_or("there is no server")?;
+            postgres.kill().await?;
+            postgres.restore(&backup)?;
+            return postgres.restart().await;
+        }
+        let Some(backup) = self.backups.get(&Some(service)).cloned() else { return Ok(()) };
+        self.system.process(service).kill().await?;
+        let database = self.system.database(service);
+        remove(&database);
+        fs::copy(backup, &database)?;
+        self.system.process(service).restart()
+    }
+
+    async fn lose_database(&mut self, service: Service, load: &Load) -> Result {
+        self.mend().await?;
+        let _quiet = load.pause().await;
+        self.published().await?;
+        let replicas = self.system.replicas(service);
+        for replica in 0..replicas {
+            self.system.replica(service, replica).kill().await?;
+        }
+        match &self.system.postgres {
+            Some(postgres) => postgres.make(service.as_str()).await?,
+            None => remove(&self.system.database(service)),
+        }
+        for replica in 0..replicas {
+            self.system.replica(service, replica).restart()?;
+        }
+        Ok(())
+    }
+
+    /// Has streams refilled that may be damaged, as an operator does whose alert says so.
+    ///
+    /// # Errors
+    /// If a stream cannot be refilled.
+    pub async fn mend(&mut self) -> Result {
+        for source in std::mem::take(&mut self.flipped) {
+            let system = &*self.system;
+            wait_until("a damaged stream to be refilled", || async {
+                check::refill(system, source).await.unwrap_or(false)
+            })
+            .await?;
+        }
+        Ok(())
+    }
+}
+
+/// The files that hold a stream's messages, the oldest first.
+fn blocks(folder: &Path, source: Source) -> Result<Vec<PathBuf>> {
+    let messages = ["nats", "jetstream", "$G", "streams", Stream::of(source, 1, -1).name, "msgs"];
+    let folder = messages.iter().fold(folder.to_owned(), |path, part| path.join(part));
+    let Ok(entries) = fs::read_dir(&folder) else { return Ok(Vec::new()) };
+    let mut blocks = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "blk") {
+            blocks.push(path);
+        }
+    }
+    blocks.sort_by_key(|path| {
+        let stem = path.file_stem().and_then(|stem| stem.to_str()?.parse::<u64>().ok());
+        stem.unwrap_or_default()
+    });
+    Ok(blocks)
+}
+
+/// Removes a SQLite database that nobody has open.
+fn remove(path: &Path) {
+    for suffix in ["", "-wal", "-shm"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        // It may not be there.
+        fs::remove_file(name).ok();
+    }
+}

@@ -1,0 +1,90 @@
+//! Bugs that are planted, each with what provokes it: a harness that misses one is not
+//! done. The program is to be built with the feature `planted`.
+
+use std::time::Duration;
+
+use bus_schema::Source;
+
+use super::plan::{Fault, Plan, Step};
+use crate::{Databases, Service};
+
+/// A bug, and what shows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Planted {
+    /// As the program knows it.
+    pub name: &'static str,
+    databases: Databases,
+    faults: &'static [Fault],
+}
+
+const FILES: Databases = Databases::Files;
+const SERVER: Databases = Databases::Postgres { replicas: 1 };
+const REPLICAS: Databases = Databases::Postgres { replicas: 3 };
+
+const LONG: Duration = Duration::from_millis(4_500);
+const KILL_COMMENT: Fault = Fault::KillService(Service::Comment, 0);
+const KILL_MODERATION: Fault = Fault::KillService(Service::Moderation, 0);
+const AFTER_BACKUP: &[Fault] =
+    &[Fault::RestoreBackup(Service::Comment), Fault::RestoreBackup(Service::Comment)];
+const CUTS: &[Fault] = &[
+    Fault::DelayConnections(Duration::from_millis(120), Duration::from_millis(1_500)),
+    Fault::CutConnections,
+    Fault::DelayConnections(Duration::from_millis(120), Duration::from_millis(1_500)),
+    Fault::CutConnections,
+    Fault::PauseService(Service::Comment, 0, LONG),
+    Fault::PauseService(Service::Comment, 1, LONG),
+    Fault::PauseService(Service::Comment, 2, LONG),
+];
+
+/// All of them.
+pub const ALL: [Planted; 16] = [
+    Planted { name: "publish-without-the-fence", databases: REPLICAS, faults: CUTS },
+    Planted { name: "answer-without-a-commit", databases: FILES, faults: &[KILL_COMMENT] },
+    Planted {
+        name: "checkpoint-outside-the-transaction",
+        databases: FILES,
+        faults: &[KILL_MODERATION, KILL_MODERATION, KILL_MODERATION, KILL_MODERATION],
+    },
+    Planted { name: "request-id-ignored", databases: FILES, faults: &[] },
+    Planted { name: "sequence-from-memory", databases: REPLICAS, faults: &[] },
+    Planted {
+        name: "fallback-without-the-approval-filter",
+        databases: FILES,
+        faults: &[Fault::PauseService(Service::Query, 0, LONG), Fault::KillNats(LONG)],
+    },
+    Planted { name: "decision-on-the-newest-revision", databases: FILES, faults: &[] },
+    Planted {
+        name: "position-not-awaited",
+        databases: FILES,
+        faults: &[Fault::DelayConnections(
+            Duration::from_millis(100),
+            Duration::from_millis(1_000),
+        )],
+    },
+    Planted { name: "tail-not-imported", databases: FILES, faults: AFTER_BACKUP },
+    Planted { name: "gate-never-closed", databases: FILES, faults: AFTER_BACKUP },
+    Planted { name: "event-dropped", databases: FILES, faults: &[] },
+    Planted { name: "counts-not-kept", databases: FILES, faults: &[] },
+    Planted { name: "both-decisions-win", databases: FILES, faults: &[] },
+    Planted { name: "view-without-approval", databases: FILES, faults: &[] },
+    Planted { name: "chain-without-the-previous-hash", databases: FILES, faults: &[] },
+    Planted { name: "backup-unnoticed", databases: SERVER, faults: AFTER_BACKUP },
+];
+
+/// The bugs of the issue that are not planted, and why.
+pub const NOT_PLANTED: [(&str, &str); 3] = [
+    ("rewind in place", "there is no rewind yet"),
+    ("relay that trusts direct get", "one NATS server never answers with less than it has"),
+    ("refill without proof", "no fault damages a stream whose journal is behind it"),
+];
+
+impl Planted {
+    /// What is done to show it.
+    pub fn plan(&self) -> Plan {
+        let pause = Duration::from_millis(1_500);
+        let steps = self.faults.iter().map(|fault| Step { pause, fault: *fault });
+        // The streams are used for a while, whatever else happens.
+        let last = Step { pause: 2 * pause, fault: Fault::DeleteStream(Source::Post) };
+        Plan { seed: 1, databases: self.databases, steps: steps.chain([last]).collect() }
+    }
+}

@@ -1,0 +1,111 @@
+//! One run: a system, clients, faults, quiet, and the checks.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::{
+    check::{self, Found},
+    inject::Injector,
+    load::Load,
+    plan::Plan,
+    report::{Report, seconds},
+};
+use crate::{Databases, Result, Setup, System};
+
+/// How long clients work before the first fault.
+const WARM_UP: Duration = Duration::from_secs(2);
+/// What a run is made under.
+#[derive(Clone, Copy, Debug)]
+pub struct Conditions {
+    /// How long everything may take to be equal again.
+    pub heal: Duration,
+    /// The bug that the program has.
+    pub planted: Option<&'static str>,
+}
+
+impl Default for Conditions {
+    fn default() -> Self {
+        Self { heal: Duration::from_secs(120), planted: None }
+    }
+}
+
+/// Carries a plan out, and says what it does as it goes.
+///
+/// # Errors
+/// If the harness itself fails.
+pub async fn run(
+    plan: &Plan,
+    conditions: Conditions,
+    mut say: impl FnMut(String),
+) -> Result<Report> {
+    let Conditions { heal: patience, planted } = conditions;
+    let databases = plan.databases;
+    let setup = Setup { databases, is_proxied: true, refills_streams: true, planted };
+    let mut system = System::start_with(setup).await?;
+    let load = Load::start(&system, plan.seed).await?;
+    let shared = load.shared();
+    let began = Instant::now();
+    let mut injector = Injector::new(&mut system);
+    injector.rest(WARM_UP).await?;
+    injector.back_up(&load).await?;
+    let mut faults = Vec::new();
+    for step in &plan.steps {
+        injector.rest(step.pause).await?;
+        let fault = step.fault.to_string();
+        say(format!("{:6.1} s  {fault}", began.elapsed().as_secs_f64()));
+        let injected = injector.inject(step.fault, &load).await;
+        if let Err(error) = injected {
+            return Err(format!("{}{fault}: {error}", injector.system.output()).into());
+        }
+        faults.push(fault);
+    }
+    injector.mend().await?;
+    let ended = Instant::now();
+    load.stop().await?;
+    let worked = began.elapsed();
+
+    let mut heal = None;
+    while ended.elapsed() < patience {
+        injector.rest(Duration::from_millis(100)).await?;
+        if check::is_quiet(injector.system).await {
+            heal = Some(ended.elapsed());
+            break;
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+    let found = match heal {
+        Some(_) => check::check(&system, &shared).await?,
+        None => Found {
+            findings: vec![format!("not quiet {} s after the last fault", patience.as_secs())],
+            ..Found::default()
+        },
+    };
+    let told = shared.record.told();
+    Ok(Report {
+        seed: plan.seed,
+        databases: name(plan.databases),
+        faults,
+        seconds: seconds(worked),
+        operations: told.operations,
+        retries: told.retries,
+        given_up: told.given_up,
+        acknowledged: told.acknowledged.len() as u64,
+        lost: found.lost,
+        doubled: found.doubled,
+        reads: told.reads,
+        from_owners: told.from_owners,
+        slowest_write: seconds(told.slowest),
+        events: found.events,
+        heal: heal.map(seconds),
+        findings: found.findings,
+    })
+}
+
+fn name(databases: Databases) -> String {
+    match databases {
+        Databases::Files => "SQLite".to_owned(),
+        Databases::Postgres { replicas: 1 } => "PostgreSQL, 1 replica".to_owned(),
+        Databases::Postgres { replicas } => format!("PostgreSQL, {replicas} replicas"),
+    }
+}
