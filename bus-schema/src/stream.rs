@@ -4,6 +4,8 @@ use crate::Source;
 /// retention without an age, discard new, deny delete and purge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stream {
+    /// Whose events it holds.
+    pub source: Source,
     /// `AGORA_POST`, `AGORA_COMMENT` or `AGORA_MODERATION`.
     pub name: &'static str,
     /// Every subject of the source.
@@ -31,6 +33,6 @@ impl Stream {
             Source::Comment => ("AGORA_COMMENT", "agora.comment.>"),
             Source::Moderation => ("AGORA_MODERATION", "agora.moderation.>"),
         };
-        Self { name, subject, replicas, max_bytes, max_message_size: 2 * 1024 * 1024 }
+        Self { source, name, subject, replicas, max_bytes, max_message_size: 2 * 1024 * 1024 }
     }
 }

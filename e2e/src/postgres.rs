@@ -67,6 +67,40 @@ impl Postgres {
         self.execute(format!("CREATE DATABASE {database} OWNER service")).await
     }
 
+    /// Copies a database, with everybody sent away from it.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn copy(&self, database: &str, to: &str) -> Result {
+        self.execute(format!("ALTER DATABASE {database} ALLOW_CONNECTIONS false")).await?;
+        self.execute(format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'"
+        ))
+        .await?;
+        let copied = loop {
+            // Sessions take a moment to end.
+            let copied =
+                self.execute(format!("CREATE DATABASE {to} TEMPLATE {database} OWNER service"));
+            match copied.await {
+                Err(error) if error.to_string().contains("being accessed") => {
+                    sleep(std::time::Duration::from_millis(50)).await;
+                }
+                copied => break copied,
+            }
+        };
+        self.execute(format!("ALTER DATABASE {database} ALLOW_CONNECTIONS true")).await?;
+        copied
+    }
+
+    /// Puts a copy in a database's place.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn put_back(&self, database: &str, copy: &str) -> Result {
+        self.execute(format!("DROP DATABASE {database} WITH (FORCE)")).await?;
+        self.execute(format!("ALTER DATABASE {copy} RENAME TO {database}")).await
+    }
+
     async fn execute(&self, statement: String) -> Result {
         let mut connection = self.connect().await?;
         sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await?;

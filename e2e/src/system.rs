@@ -70,6 +70,8 @@ pub struct System {
     pub postgres: Option<Postgres>,
     proxy: Option<Proxy>,
     setup: Setup,
+    /// Where each replica of each service listens: gRPC and HTTP.
+    ports: Vec<Vec<(u16, u16)>>,
     services: Vec<Vec<Replica>>,
     private_pem: String,
     folder: TempDir,
@@ -131,8 +133,16 @@ impl System {
             }
         };
         let private_pem = key.private_pem.clone();
+        let mut ports = Vec::new();
+        for _ in Service::ALL {
+            let each: Result<_> = (0..replicas).map(|_| Ok((free_port()?, free_port()?))).collect();
+            ports.push(each?);
+        }
+        let services = Vec::new();
         let mut system =
-            Self { nats, proxy, postgres, setup, services: Vec::new(), private_pem, folder };
+            Self { nats, proxy, postgres, setup, ports, services, private_pem, folder };
+        let token = system.token("services", Role::Operator)?;
+        std::fs::write(system.folder.path().join("token"), token)?;
         for service in Service::ALL {
             if let Some(postgres) = &system.postgres
                 && service != Service::Query
@@ -151,7 +161,7 @@ impl System {
     fn spawn(&self, service: Service, replica: usize) -> Result<Replica> {
         let folder = self.folder.path();
         let name = service.as_str();
-        let (grpc, http) = (free_port()?, free_port()?);
+        let (grpc, http) = self.ports[service as usize][replica];
         let keys = serde_json::json!([folder.join("key.pub")]).to_string();
         let url = match &self.proxy {
             Some(proxy) => format!("nats://127.0.0.1:{}", proxy.port()),
@@ -180,6 +190,7 @@ impl System {
         if service == Service::Query {
             environment.extend(self.fallback());
         }
+        environment.extend(self.owners(service, replica));
         if service == Service::Comment {
             let posts = self.addresses().post;
             environment.push(("AGORA_POST_SERVICE__URL", posts[replica % posts.len()].clone()));
@@ -187,6 +198,24 @@ impl System {
         let log = folder.join(format!("{name}-{replica}.log"));
         let process = Process::start(&program("agora")?, &["serve", name], &environment, &log)?;
         Ok(Replica { process, grpc, http })
+    }
+
+    /// Whom a service asks for journals. Those that come after it listen where it is told
+    /// only once they run: addresses are given out before.
+    fn owners(&self, service: Service, replica: usize) -> Vec<(&'static str, String)> {
+        if service == Service::Post {
+            return Vec::new();
+        }
+        let port = |owner: Service| {
+            let ports = &self.ports[owner as usize];
+            format!("http://127.0.0.1:{}", ports[replica % ports.len()].0)
+        };
+        vec![
+            ("AGORA_OWNERS__POST_URL", port(Service::Post)),
+            ("AGORA_OWNERS__COMMENT_URL", port(Service::Comment)),
+            ("AGORA_OWNERS__MODERATION_URL", port(Service::Moderation)),
+            ("AGORA_OWNERS__TOKEN_FILE", self.folder.path().join("token").display().to_string()),
+        ]
     }
 
     /// Whom the query service asks while its view is away.

@@ -2,6 +2,7 @@
 
 pub mod dead_letters;
 pub mod rebuild;
+pub mod restore;
 pub mod stream;
 
 use std::process::ExitCode;
@@ -15,9 +16,13 @@ pub enum Command {
     /// See to the events that a service could not apply
     #[command(subcommand)]
     DeadLetters(dead_letters::Command),
+    /// Where journal and stream hold different events, take the stream's and park the journal's
+    Fork(restore::Fork),
     /// Make the view anew from the streams, without anyone noticing
     #[command(subcommand)]
     Rebuild(rebuild::Command),
+    /// Make a source's database again, from its journal and its stream
+    Restore(restore::Restore),
     /// Compare streams with their journals, and fill damaged ones again
     #[command(subcommand)]
     Stream(stream::Command),
@@ -26,7 +31,9 @@ pub enum Command {
 pub async fn run(options: &Options, command: Command) -> Result<ExitCode, Error> {
     match command {
         Command::DeadLetters(command) => dead_letters::run(options, command).await?,
+        Command::Fork(fork) => restore::fork(options, fork).await?,
         Command::Rebuild(command) => rebuild::run(options, command).await?,
+        Command::Restore(restore) => restore::restore(options, restore).await?,
         Command::Stream(command) => return stream::run(options, command).await,
     }
     Ok(ExitCode::SUCCESS)

@@ -20,7 +20,7 @@ pub async fn start(
     let common = config.host(folder, nats_url);
     let mut host = Host::open(&common, "agora").await?;
     let database = |file: &str| Database { path: folder.file(file), ..Database::default() };
-    let chassis::config::Host { server, nats, auth, telemetry } = common;
+    let chassis::config::Host { server, nats, auth, telemetry, owners } = common;
 
     let post = agora_post::Config {
         server: server.clone(),
@@ -35,6 +35,7 @@ pub async fn start(
         nats: nats.clone(),
         auth: auth.clone(),
         telemetry: telemetry.clone(),
+        owners: owners.clone(),
         database: database("comment.db"),
         post_service: agora_comment::PostService {
             url: format!("http://{}", reachable(host.grpc_address())),
@@ -47,6 +48,7 @@ pub async fn start(
         nats: nats.clone(),
         auth: auth.clone(),
         telemetry: telemetry.clone(),
+        owners: owners.clone(),
         database: database("moderation.db"),
     };
     agora_moderation::mount(&mut host, &moderation).await?;
@@ -57,7 +59,8 @@ pub async fn start(
         comment: owner("comment.db"),
         ..Default::default()
     };
-    let query = agora_query::Config { server, nats, auth, telemetry, database: view, fallback };
+    let query =
+        agora_query::Config { server, nats, auth, telemetry, owners, database: view, fallback };
     agora_query::mount(&mut host, &query).await?;
     host.serve().await
 }

@@ -42,6 +42,20 @@ fn the_view_is_made_anew_and_back() {
 }
 
 #[test]
+fn a_database_is_made_again() {
+    let up = Up::start();
+    up.agora(&["post", "create", "--title", "Hello"]);
+    up.agora(&["verify"]);
+    let made = up.agora(&["admin", "restore", "post"]);
+    assert!(made.contains("its journal has 1 event"), "{made}");
+    up.agora(&["post", "create", "--title", "Again"]);
+    up.agora(&["verify"]);
+    let data = text(up.folder.path());
+    let line = refused(&mut agora(&["admin", "fork", "post", "--data", data]));
+    assert!(line.contains("NOT_FORKED"), "{line}");
+}
+
+#[test]
 fn dead_letters_are_asked_for_by_name() {
     let up = Up::start();
     assert_eq!(up.agora(&["admin", "dead-letters", "list", "--json"]), "");

@@ -8,13 +8,13 @@ use crate::{
     write::{Writers, create_post},
 };
 
-async fn digest(system: &System) -> Result<GetViewDigestResponse> {
+pub async fn digest(system: &System) -> Result<GetViewDigestResponse> {
     let mut client = system.client("checker", Role::Operator)?;
     Ok(client.view.get_view_digest(GetViewDigestRequest {}).await?.into_inner())
 }
 
 /// Removes a database that nobody has open.
-fn remove(system: &System, service: Service) {
+pub fn remove(system: &System, service: Service) {
     for suffix in ["", "-wal", "-shm"] {
         let mut path = system.database(service).into_os_string();
         path.push(suffix);

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status};
 
 use crate::{
-    Call, Error, Explain,
+    Call, Error, Explain, Watermarks,
     committer::Gate,
     error::{Fault, status},
     journal::{Backend, Row, SqlResult},
@@ -37,8 +37,10 @@ const MAX_BYTES: usize = 512 * 1024;
 /// One source's journal, to be read.
 #[derive(Clone)]
 pub(crate) struct Journal {
+    source: Source,
     rows: Arc<dyn Rows>,
     gate: watch::Receiver<Gate>,
+    watermarks: Watermarks,
 }
 
 /// A journal's rows, whatever database they are in.
@@ -68,7 +70,7 @@ pub(crate) struct Journals {
 
 /// Why a journal is not shown.
 #[derive(Debug, thiserror::Error)]
-enum Refused {
+pub(crate) enum Refused {
     #[error(transparent)]
     Chassis(#[from] Error),
     #[error("the journal of {0} is not kept by this server")]
@@ -94,17 +96,33 @@ impl Journals {
     fn find(&self, call: &Call, source: i32) -> Result<Journal, Refused> {
         call.caller.authorize_everywhere()?;
         let source = self::source(source)?;
-        let journal = self.journals.get(&source).ok_or(Refused::NotHere(source))?;
-        if *journal.gate.borrow() != Gate::Open {
-            return Err(Refused::NotCompared);
-        }
-        Ok(journal.clone())
+        self.journals.get(&source).cloned().ok_or(Refused::NotHere(source))
     }
 }
 
 impl Journal {
-    pub(crate) fn new<B: Backend>(readers: Pool<B>, gate: watch::Receiver<Gate>) -> Self {
-        Self { rows: Arc::new(readers), gate }
+    pub(crate) fn new<B: Backend>(
+        source: Source,
+        readers: Pool<B>,
+        gate: watch::Receiver<Gate>,
+        watermarks: Watermarks,
+    ) -> Self {
+        Self { source, rows: Arc::new(readers), gate, watermarks }
+    }
+
+    /// Where the journal ends, if it was compared with its stream and is what it was then.
+    pub(crate) async fn head(&self) -> Result<Checkpoint, Refused> {
+        let seen = self.watermarks.highest(self.source);
+        let head = self.rows.head().await.map_err(Error::from)?;
+        if *self.gate.borrow() != Gate::Open || head.sequence < seen {
+            return Err(Refused::NotCompared);
+        }
+        Ok(head)
+    }
+
+    /// Rows from here on, at most [`MAX_ROWS`].
+    pub(crate) async fn rows(&self, from: Sequence) -> SqlResult<Vec<Row>> {
+        self.rows.rows(from).await
     }
 
     /// Sends the rows up to `end`, until nobody listens any more.
@@ -171,7 +189,7 @@ impl JournalService for Journals {
     ) -> Result<Response<GetJournalHeadResponse>, Status> {
         let (call, message) = Call::open(request);
         let journal = self.find(&call, message.source).map_err(status)?;
-        let head = journal.rows.head().await.map_err(|error| status(Error::from(error)))?;
+        let head = journal.head().await.map_err(status)?;
         let hash = head.hash.0.to_vec();
         Ok(Response::new(GetJournalHeadResponse { sequence: head.sequence.0, hash }))
     }
@@ -182,7 +200,7 @@ impl JournalService for Journals {
     ) -> Result<Response<Self::ReadJournalStream>, Status> {
         let (call, message) = Call::open(request);
         let journal = self.find(&call, message.source).map_err(status)?;
-        let head = journal.rows.head().await.map_err(|error| status(Error::from(error)))?;
+        let head = journal.head().await.map_err(status)?;
         let (sender, receiver) = mpsc::channel(2);
         let from = Sequence(message.from_sequence.max(1));
         let shutdown = self.shutdown.clone();

@@ -5,6 +5,7 @@
 //! Consumers hand it their batches and the relay hands it what a stream holds beyond
 //! the journal; nothing else writes.
 
+mod anew;
 mod commands;
 mod consume;
 mod import;
@@ -27,13 +28,14 @@ use tracing::Instrument as _;
 use crate::{
     Error, Position, Watermarks,
     call::Origin,
-    consumer::{Batch, Sink},
+    consumer::{Batch, Owners, Sink},
     dead_letter::{Refused, Repair, Repaired, Repairs as _},
     journal::{Backend, Row},
     owner::{Command, Domain, Store},
     planted,
 };
 
+use anew::Anew;
 pub(crate) use writer::Writer;
 
 /// How many commands one transaction takes at most. It never waits for more.
@@ -61,6 +63,7 @@ pub struct Committer<S: Store> {
     imports: mpsc::Sender<Job<Vec<Row>>>,
     resumes: mpsc::Sender<Job<Source>>,
     repairs: mpsc::Sender<Job<Repair, Result<Repaired, Refused>>>,
+    anew: mpsc::Sender<Job<Anew>>,
     bytes: Arc<Semaphore>,
     gate: watch::Sender<Gate>,
     reverts: watch::Sender<u64>,
@@ -107,6 +110,7 @@ impl<S: Store> Clone for Committer<S> {
             imports: self.imports.clone(),
             resumes: self.resumes.clone(),
             repairs: self.repairs.clone(),
+            anew: self.anew.clone(),
             bytes: self.bytes.clone(),
             gate: self.gate.clone(),
             reverts: self.reverts.clone(),
@@ -222,6 +226,10 @@ impl<S: Store> Sink for Committer<S> {
 
     async fn apply(&self, batch: Batch) -> Result<(), Error> {
         hand_over(&self.batches, batch).await?
+    }
+
+    async fn rewind(&self, source: Source, owners: &Owners) -> Result<(), Error> {
+        self.rewind_to_owner(source, owners).await
     }
 }
 

@@ -12,6 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use bus_schema::Source;
 use serde::{Deserialize, Serialize};
 
 pub use layers::{ConfigError, load, print};
@@ -28,6 +29,8 @@ pub struct Host {
     pub auth: Auth,
     /// Logs and traces.
     pub telemetry: Telemetry,
+    /// Who is asked where a stream is not what it was.
+    pub owners: Owners,
 }
 
 /// `[server]`: where a process listens and how much it takes.
@@ -84,6 +87,33 @@ pub struct Nats {
     pub user: Option<String>,
     /// The user's password.
     pub password: Option<Secret>,
+}
+
+/// `[owners]`: the services that own events, which consumers ask for their journals where a
+/// stream is damaged, or not what was applied. Those of the same process need not be named.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Owners {
+    /// The post service, such as `http://127.0.0.1:7401`.
+    pub post_url: Option<String>,
+    /// The comment service.
+    pub comment_url: Option<String>,
+    /// The moderation service.
+    pub moderation_url: Option<String>,
+    /// A file with an access token of an operator on every site, as `agora token` prints it.
+    /// It is read whenever it is used, so that it can be replaced before it expires.
+    pub token_file: Option<PathBuf>,
+}
+
+impl Owners {
+    /// Where each source's owner is, if that is set.
+    pub(crate) fn urls(&self) -> [(Source, Option<&String>); 3] {
+        [
+            (Source::Post, self.post_url.as_ref()),
+            (Source::Comment, self.comment_url.as_ref()),
+            (Source::Moderation, self.moderation_url.as_ref()),
+        ]
+    }
 }
 
 /// `[auth]`: whose tokens are believed.

@@ -5,6 +5,8 @@
 //! and every further one must chain. A stream that was cut off, recreated or replaced
 //! is known by that, whatever its sequences say.
 
+mod follow;
+mod owners;
 pub(crate) mod read;
 mod run;
 
@@ -14,8 +16,9 @@ use bus_schema::{Checkpoint, DecodeError, Event, Hash, Sequence, Source};
 use bytes::Bytes;
 use uuid::Uuid;
 
-use crate::Error;
+use crate::{Error, journal::Row};
 
+pub use owners::{AskError, Owners};
 pub use read::{ReadError, read_to};
 pub use run::{Consumer, Ended, session, spawn};
 
@@ -38,6 +41,12 @@ pub struct Delivery {
 }
 
 impl Delivery {
+    /// A row that was found to verify and to chain.
+    pub(crate) fn of(row: Row) -> Self {
+        let Row { sequence, hash, event: bytes } = row;
+        Self { sequence, hash, event: Event::decode(bytes.clone()), bytes }
+    }
+
     /// What the event happened to, as far as that can be read.
     pub fn aggregate(&self) -> Option<Uuid> {
         match &self.event {
@@ -97,4 +106,12 @@ pub trait Sink: Clone + Send + Sync + 'static {
     /// in one transaction and only if it still is there. What it cannot apply, it
     /// parks; an error means that nothing was done and that the same may succeed later.
     fn apply(&self, batch: Batch) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Forgets what it has applied of a source, and applies what the source's owner has,
+    /// from its first event on. Nobody sees what is half done.
+    fn rewind(
+        &self,
+        source: Source,
+        owners: &Owners,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
 }

@@ -47,6 +47,7 @@ use crate::{
     admin::{Journal, Journals, Keeps, Streams},
     auth::{self, Verifier},
     config,
+    consumer::Owners,
     dead_letter::{Letterbox, Letterboxes},
     suspicion::Suspicions,
     telemetry,
@@ -97,6 +98,7 @@ pub struct Host {
     streams: HashMap<Source, Arc<dyn Keeps>>,
     letterboxes: BTreeMap<&'static str, Letterbox>,
     suspicions: Suspicions,
+    owners: Owners,
 }
 
 /// Where a process listens.
@@ -131,6 +133,7 @@ impl Host {
         let nats = Nats::connect(&config.nats, name).await?;
         let client = nats.client.clone();
         let (parts, shutdown) = (Parts::new(), CancellationToken::new());
+        let suspicions = Suspicions::default();
         let mut tasks = Tasks::default();
         tasks.spawn("NATS watch", endless(nats.watch(parts.part("NATS"), shutdown.clone())));
         tasks.spawn("metrics upkeep", endless(telemetry::upkeep(shutdown.clone())));
@@ -149,7 +152,8 @@ impl Host {
             journals: HashMap::new(),
             streams: HashMap::new(),
             letterboxes: BTreeMap::new(),
-            suspicions: Suspicions::default(),
+            owners: Owners::new(&config.owners, suspicions.clone())?,
+            suspicions,
         })
     }
 
@@ -185,6 +189,11 @@ impl Host {
     /// JetStream on the connection to NATS.
     pub fn jetstream(&self) -> async_nats::jetstream::Context {
         async_nats::jetstream::new(self.nats())
+    }
+
+    /// Whom consumers ask where a stream is not what it was.
+    pub fn owners(&self) -> Owners {
+        self.owners.clone()
     }
 
     /// What consumers suspect of streams.
@@ -243,6 +252,7 @@ impl Host {
 
     /// Serves a source's journal by `JournalService`.
     pub(crate) fn add_journal(&mut self, source: Source, journal: Journal) {
+        self.owners.add(source, journal.clone());
         self.journals.insert(source, journal);
     }
 

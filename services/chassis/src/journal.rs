@@ -1,6 +1,7 @@
 //! The journal: the append-only, hash-chained table of a source's events, in the
 //! same database and the same transactions as the source's state.
 
+mod gathered;
 mod postgres;
 mod sqlite;
 
@@ -16,6 +17,8 @@ use crate::{
     dead_letter::{DeadLetter, Letters},
     leader::Leadership,
 };
+
+pub use gathered::Gathered;
 
 /// One row of a journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,7 +83,7 @@ pub struct RequestRow {
 
 /// The SQL of the chassis on one kind of database. Writes happen in transactions that
 /// the committer begins with [`Backend::begin`], which locks the journal, and ends.
-pub trait Backend: Letters + sqlx::Database<Connection: Migrate> {
+pub trait Backend: Letters + Gathered + sqlx::Database<Connection: Migrate> {
     /// After this time a transaction is given up, and its connection with it.
     const MAX_TRANSACTION: Duration;
 
@@ -117,6 +120,10 @@ pub trait Backend: Letters + sqlx::Database<Connection: Migrate> {
     /// Ends it and forgets what it wrote.
     fn rollback(connection: &mut Self::Connection) -> impl Future<Output = SqlResult<()>> + Send;
 
+    /// Lets the statements of this transaction take as long as they need: for one over all
+    /// events of a source.
+    fn be_patient(connection: &mut Self::Connection) -> impl Future<Output = SqlResult<()>> + Send;
+
     /// Where the journal ends.
     fn head(
         connection: &mut Self::Connection,
@@ -145,6 +152,13 @@ pub trait Backend: Letters + sqlx::Database<Connection: Migrate> {
             Ok(position)
         }
     }
+
+    /// Gathers rows of a source for one large transaction.
+    fn gather(
+        connection: &mut Self::Connection,
+        source: Source,
+        rows: &[Row],
+    ) -> impl Future<Output = SqlResult<()>> + Send;
 
     /// The rows from `from` on, at most `limit`.
     fn rows(

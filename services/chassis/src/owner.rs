@@ -81,6 +81,13 @@ pub struct Draft {
     pub kind: Kind,
 }
 
+impl From<Event> for Draft {
+    fn from(event: Event) -> Self {
+        let Event { site, post_id, aggregate, actor, kind, .. } = event;
+        Self { site, post_id, aggregate, actor, kind }
+    }
+}
+
 /// The SQL of a service on one kind of database. All of it runs in transactions that
 /// the committer begins and ends.
 pub trait Store: Send + Sync + 'static {
@@ -123,6 +130,15 @@ pub trait Store: Send + Sync + 'static {
         source: Source,
         events: &[Event],
     ) -> impl Future<Output = Result<Consumed<State<Self>>, ConsumeError>> + Send;
+
+    /// Forgets the state that the events of a source have left, of the service's own or of
+    /// another one. Returns the other sources whose events have to be applied again, as
+    /// what they left was mixed with it.
+    fn forget(
+        &self,
+        connection: &mut Connection<Self>,
+        source: Source,
+    ) -> impl Future<Output = Result<&'static [Source], sqlx::Error>> + Send;
 }
 
 /// What consumed events leave to be journalled and written.
@@ -214,7 +230,13 @@ pub async fn start<S: Store>(
 
     let stream = Stream::of(source, settings.nats.replicas, settings.nats.max_bytes);
     let (remote, orders) = (Remote::new(host.jetstream(), stream), Orders::default());
-    let keeper = Keeper::new(remote.clone(), readers.clone(), leadership.clone(), orders.clone());
+    let keeper = Keeper::new(
+        remote.clone(),
+        readers.clone(),
+        Arc::new(committer.clone()),
+        leadership.clone(),
+        orders.clone(),
+    );
     host.add_stream(source, Arc::new(keeper));
     let health = host.health(&format!("{source} relay"));
     let relay = Relay::new(
@@ -235,12 +257,11 @@ pub async fn start<S: Store>(
         let (committer, leadership) = (committer.clone(), leadership.clone());
         consumer::spawn(host, source.as_str(), *consumed, committer, leadership);
     }
-    let consumed = S::Domain::CONSUMES;
-    if !consumed.is_empty() {
-        dead_letter::watch(host, source.as_str(), consumed, readers.clone());
-        let letters = Letterbox::new(consumed, readers.clone(), committer.clone());
-        host.add_letterbox(source.as_str(), letters);
-    }
-    host.add_journal(source, Journal::new(readers.clone(), committer.gate()));
+    // Its own, too: a fork takes them out of the journal.
+    dead_letter::watch(host, source.as_str(), &Source::ALL, readers.clone());
+    let letters = Letterbox::new(&Source::ALL, readers.clone(), committer.clone());
+    host.add_letterbox(source.as_str(), letters);
+    let journal = Journal::new(source, readers.clone(), committer.gate(), watermarks.clone());
+    host.add_journal(source, journal);
     Ok(Owned { committer, readers, watermarks })
 }

@@ -8,10 +8,12 @@
 mod compare;
 mod keeper;
 mod publish;
+mod restore;
 mod run;
 mod stream;
 mod verify;
 
 pub(crate) use keeper::{Checked, Keeper, Orders, Proof};
+pub(crate) use restore::{RestoreError, Restored};
 pub(crate) use run::{Healing, Relay};
 pub(crate) use stream::Remote;

@@ -16,6 +16,8 @@ pub struct Config {
     pub auth: config::Auth,
     /// Logs and traces.
     pub telemetry: config::Telemetry,
+    /// Who is asked where a stream is not what it was.
+    pub owners: config::Owners,
     /// Its database: `comment.db`.
     pub database: config::Database,
     /// Who is asked for a post that was not heard of yet.
@@ -50,6 +52,7 @@ impl Default for Config {
             nats: config::Nats::default(),
             auth: config::Auth::default(),
             telemetry: config::Telemetry::default(),
+            owners: config::Owners::default(),
             database: config::Database { path: "comment.db".into(), ..Default::default() },
             post_service: PostService::default(),
         }
@@ -64,6 +67,7 @@ impl Config {
             nats: self.nats.clone(),
             auth: self.auth.clone(),
             telemetry: self.telemetry.clone(),
+            owners: self.owners.clone(),
         }
     }
 }

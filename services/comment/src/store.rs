@@ -8,7 +8,7 @@ mod sqlite;
 use std::future::Future;
 
 use agora_proto::{comment::v1::Decision, event::v1 as event};
-use bus_schema::{CommentId, Event, EventId, Kind, PostId, Site, Time};
+use bus_schema::{CommentId, Event, EventId, Kind, PostId, Site, Source, Time};
 use chassis::{bulk::distinct, content, owner};
 use futures::{Stream, TryStreamExt as _};
 use serde::{Deserialize, Serialize};
@@ -193,4 +193,14 @@ fn revision_of(event: &Event) -> Result<Option<Revision<'_>>, sqlx::Error> {
 /// The revisions that events make.
 fn revisions(events: &[Event]) -> Result<Vec<Revision<'_>>, sqlx::Error> {
     events.iter().map(revision_of).filter_map(Result::transpose).collect()
+}
+
+/// What deletes the state that the events of a source have left, and the other sources
+/// whose events have to be applied again then.
+const fn forgetting(source: Source) -> (&'static [&'static str], &'static [Source]) {
+    match source {
+        Source::Comment => (&["DELETE FROM revision", "DELETE FROM comment"], &[]),
+        Source::Post => (&["DELETE FROM post"], &[]),
+        Source::Moderation => (&["DELETE FROM decision"], &[]),
+    }
 }

@@ -16,6 +16,8 @@ pub struct Config {
     pub auth: config::Auth,
     /// Logs and traces.
     pub telemetry: config::Telemetry,
+    /// Who is asked where a stream is not what it was.
+    pub owners: config::Owners,
     /// Its database: `moderation.db`.
     pub database: config::Database,
 }
@@ -32,6 +34,7 @@ impl Default for Config {
             nats: config::Nats::default(),
             auth: config::Auth::default(),
             telemetry: config::Telemetry::default(),
+            owners: config::Owners::default(),
             database: config::Database { path: "moderation.db".into(), ..Default::default() },
         }
     }
@@ -45,6 +48,7 @@ impl Config {
             nats: self.nats.clone(),
             auth: self.auth.clone(),
             telemetry: self.telemetry.clone(),
+            owners: self.owners.clone(),
         }
     }
 }

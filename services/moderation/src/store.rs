@@ -10,7 +10,7 @@ mod write;
 
 use std::future::Future;
 
-use bus_schema::{CommentId, PostId, RevisionId, Site, Time};
+use bus_schema::{CommentId, PostId, RevisionId, Site, Source, Time};
 use chassis::owner;
 use serde::{Deserialize, Serialize};
 use sqlx::Pool;
@@ -140,5 +140,24 @@ impl Cursor {
     pub fn after(case: &Case) -> Self {
         let open_time = case.open_time.unwrap_or_default().micros();
         Self { open_time, comment_id: case.comment_id.uuid() }
+    }
+}
+
+/// What deletes the state that the events of a source have left, and the other sources
+/// whose events have to be applied again then.
+const fn forgetting(source: Source) -> (&'static [&'static str], &'static [Source]) {
+    match source {
+        Source::Post => (&["DELETE FROM post"], &[]),
+        Source::Comment => (
+            &[
+                "DELETE FROM revision",
+                "DELETE FROM comment",
+                "DELETE FROM author",
+                "DELETE FROM sighting",
+            ],
+            &[],
+        ),
+        // What follows from decisions stands beside what the comment service said.
+        Source::Moderation => (&["DELETE FROM decision", "DELETE FROM policy"], &[Source::Comment]),
     }
 }

@@ -45,6 +45,8 @@ impl Config {
             nats: self.nats.clone(),
             auth: self.auth.clone(),
             telemetry: self.telemetry.clone(),
+            // It consumes nothing.
+            owners: config::Owners::default(),
         }
     }
 }

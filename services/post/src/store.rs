@@ -7,7 +7,7 @@ mod sqlite;
 
 use std::future::Future;
 
-use bus_schema::{Event, Kind, PostId, Site, Time};
+use bus_schema::{Event, Kind, PostId, Site, Source, Time};
 use chassis::{bulk::distinct, owner};
 use futures::{Stream, TryStreamExt as _};
 use serde::{Deserialize, Serialize};
@@ -154,4 +154,13 @@ fn new_texts<'s>(state: &'s State, events: &[Event]) -> Vec<((PostId, u32), &'s 
         _ => None,
     });
     revisions.filter_map(|key| Some((key, state.texts.get(&key)?))).collect()
+}
+
+/// What deletes the state that the events of a source have left, and the other sources
+/// whose events have to be applied again then.
+const fn forgetting(source: Source) -> (&'static [&'static str], &'static [Source]) {
+    match source {
+        Source::Post => (&["DELETE FROM revision", "DELETE FROM post"], &[]),
+        Source::Comment | Source::Moderation => (&[], &[]),
+    }
 }

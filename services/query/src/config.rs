@@ -22,6 +22,8 @@ pub struct Config {
     pub auth: config::Auth,
     /// Logs and traces.
     pub telemetry: config::Telemetry,
+    /// Who is asked where a stream is not what it was.
+    pub owners: config::Owners,
     /// Its view: `view.db`, with its dead letters in a file beside it.
     pub database: config::View,
     /// Who is asked while the view is missing or too far behind.
@@ -112,6 +114,7 @@ impl Default for Config {
             nats: config::Nats::default(),
             auth: config::Auth::default(),
             telemetry: config::Telemetry::default(),
+            owners: config::Owners::default(),
             database: config::View::default(),
             fallback: Fallback::default(),
         }
@@ -126,6 +129,7 @@ impl Config {
             nats: self.nats.clone(),
             auth: self.auth.clone(),
             telemetry: self.telemetry.clone(),
+            owners: self.owners.clone(),
         }
     }
 }

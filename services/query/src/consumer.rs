@@ -17,7 +17,7 @@ use std::{
 use bus_schema::{Checkpoint, RevisionId, Source};
 use chassis::{
     Error, Position, Watermarks,
-    consumer::{Batch, Delivery, Sink},
+    consumer::{Batch, Delivery, Owners, Sink},
     dead_letter::{Refused, Repair, Repaired, Repairs},
 };
 use futures::future::BoxFuture;
@@ -78,7 +78,8 @@ pub(crate) struct Frozen {
 }
 
 impl Frozen {
-    /// Has another view take its place, which has folded the same, and returns it.
+    /// Has another view take its place, and returns it. Where that has folded something else,
+    /// the consumers begin anew at its checkpoints.
     pub(crate) async fn switch(self, view: View) -> Result<View, Error> {
         let (done, old) = oneshot::channel();
         self.switch.send((view, done)).map_err(|_| Error::ShuttingDown)?;
@@ -177,10 +178,12 @@ impl Writer {
         }
     }
 
-    /// Writes another view from now on, which has folded the same.
+    /// Writes another view from now on.
     async fn replace(&mut self, mut view: View) -> Result<View, Error> {
         view.replace(&self.view).await?;
         self.folded = view.newest_revision().await?;
+        // After a rewind it has folded something else.
+        self.watermarks.set_all(view.position().await?);
         self.pages.forget_all();
         Ok(std::mem::replace(&mut self.view, view))
     }
@@ -296,6 +299,11 @@ impl Sink for Folder {
         let (answer, answered) = oneshot::channel();
         self.send(Request::Apply(batch, answer)).await?;
         answered.await.map_err(|_| Error::ShuttingDown)?
+    }
+
+    async fn rewind(&self, source: Source, _owners: &Owners) -> Result<(), Error> {
+        // A view that is being made began with nothing: its maker begins again.
+        Err(Error::internal(format!("{source} has gone back while a view was made of it")))
     }
 }
 

@@ -39,7 +39,7 @@ pub use replay::Replay;
 use consumer::Writer;
 use fallback::Fallback;
 use pages::Pages;
-use rebuild::Rebuilder;
+use rebuild::{Rebuilder, Served};
 use slots::Slots;
 use store::{Reader, View};
 
@@ -66,18 +66,20 @@ pub async fn mount(host: &mut Host, config: &Config) -> Result<(), StartError> {
     let pages = Arc::new(Pages::new());
     let (writer, folder) = Writer::new(view, folded, watermarks.clone(), pages.clone());
     host.spawn_thread("query view", async move { writer.run().await.close().await });
+    let readers = config.database.readers;
+    let rebuilder = Rebuilder::new(host, slots, folder.clone(), reader.clone(), readers);
     for source in Source::ALL {
-        chassis::consumer::spawn(host, "query", source, folder.clone(), Leadership::always());
+        let served = Served::new(folder.clone(), rebuilder.clone());
+        chassis::consumer::spawn(host, "query", source, served, Leadership::always());
     }
 
     dead_letter::watch(host, "query", &Source::ALL, letters.clone());
-    host.add_letterbox("query", Letterbox::new(&Source::ALL, letters, folder.clone()));
+    host.add_letterbox("query", Letterbox::new(&Source::ALL, letters, folder));
 
     let sealer = Sealer::new(&keys);
     let reads = reader.clone();
     let service = grpc::Service { reader: reads, watermarks, sealer, pages, incomplete, fallback };
     host.add_service(grpc::Server::new(service, host.max_request_bytes(), MAX_RESPONSE_BYTES));
-    let rebuilder = Rebuilder::new(host, slots, folder, reader.clone(), config.database.readers);
     let views = ViewServiceServer::new(grpc::Views { reader, rebuilder })
         .max_decoding_message_size(host.max_request_bytes())
         .max_encoding_message_size(MAX_RESPONSE_BYTES);

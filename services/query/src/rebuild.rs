@@ -11,10 +11,10 @@ mod error;
 use std::{path::Path, sync::Arc, time::Duration};
 
 use async_nats::jetstream;
-use bus_schema::Source;
+use bus_schema::{Checkpoint, Source};
 use chassis::{
     Host, Position,
-    consumer::{Batch, read_to},
+    consumer::{Batch, Owners, Sink, read_to},
 };
 use tokio::{
     sync::{Mutex, mpsc},
@@ -51,6 +51,7 @@ pub(crate) struct Rebuilder {
     reader: Reader,
     readers: u32,
     jetstream: jetstream::Context,
+    owners: Owners,
     shutdown: CancellationToken,
     /// One rebuild at a time.
     running: Arc<Mutex<()>>,
@@ -105,6 +106,7 @@ impl Rebuilder {
             reader,
             readers,
             jetstream: host.jetstream(),
+            owners: host.owners(),
             shutdown: host.shutdown(),
             running: Arc::default(),
         }
@@ -179,25 +181,38 @@ impl Rebuilder {
     }
 
     /// Folds until the view is near the served one.
-    async fn catch_up(&self, mut view: View, listener: &Listener) -> Result<View, RebuildError> {
+    async fn catch_up(&self, view: View, listener: &Listener) -> Result<View, RebuildError> {
+        self.fold(view, listener, NEAR, || self.folder.position()).await
+    }
+
+    /// Folds until the view lacks no more than `near` of what `wanted` says.
+    async fn fold(
+        &self,
+        mut view: View,
+        listener: &Listener,
+        near: u64,
+        wanted: impl Fn() -> Position,
+    ) -> Result<View, RebuildError> {
         let began = view.position().await?;
-        let mut beside = Beside::start(view, &self.jetstream).await?;
+        let mut beside = Beside::start(view, &self.jetstream, &self.owners).await?;
         let mut said = Instant::now();
+        let mut wanted_now;
         loop {
-            let (now, served) = (beside.position(), self.folder.position());
-            if lag(now, served) <= NEAR {
+            let now = beside.position();
+            wanted_now = wanted();
+            if lag(now, wanted_now) <= near {
                 break;
             }
             if said.elapsed() >= SAY_EVERY {
                 said = Instant::now();
-                let (done, total) = (events(now), events(served));
+                let (done, total) = (events(now), events(wanted_now));
                 let told = listener.send(Progress { phase: Phase::Folding, done, total }).await;
                 told.map_err(|_| RebuildError::Abandoned)?;
             }
             beside.moved(SAY_EVERY).await?;
         }
         let view = beside.stop().await?;
-        tracing::info!(from = %began, to = %self.folder.position(), "the new view has caught up");
+        tracing::info!(from = %began, to = %wanted_now, "the new view has caught up");
         Ok(view)
     }
 
@@ -260,6 +275,62 @@ impl Rebuilder {
     async fn switch(&self, view: View, listener: &Listener) -> Result<(), RebuildError> {
         let (mut view, frozen) = self.meet(view, listener).await?;
         say(listener, Phase::Switched, &mut view).await?;
+        self.switch_over(view, frozen, true).await
+    }
+
+    /// Makes a view of what the owners hold now, where the served one holds what they do not,
+    /// and switches to it.
+    pub(crate) async fn rewind(&self, source: Source) -> Result<(), RebuildError> {
+        let _running = self.running.try_lock().map_err(|_| RebuildError::Running)?;
+        tokio::select! {
+            made = self.make_rewound(source) => made,
+            () = self.shutdown.cancelled() => Err(chassis::Error::ShuttingDown.into()),
+        }
+    }
+
+    async fn make_rewound(&self, source: Source) -> Result<(), RebuildError> {
+        let _paused = self.folder.pause_repairs();
+        drop(self.folder.freeze(Position::ZERO).await?);
+        let mut wanted = self.folder.position();
+        for owner in Source::ALL {
+            match self.owners.head(owner).await {
+                Ok(head) => wanted = wanted.with(owner, head.sequence),
+                Err(error) if owner == source => return Err(chassis::Error::internal(error).into()),
+                // Then what was folded of it must do.
+                Err(error) => {
+                    let error = chassis::error::chain(&error);
+                    tracing::warn!(source = %owner, error, "cannot ask how far it is");
+                }
+            }
+        }
+        let path = self.slots.other().map_err(RebuildError::File)?;
+        let mut view = self.open_new(&path).await?;
+        // What was parked of it, is of another history.
+        view.forget_letters(source).await?;
+        // Nobody listens: it is done by itself.
+        let (listener, mut said) = mpsc::channel::<Progress>(1);
+        let drain = tokio::spawn(async move {
+            while let Some(Progress { done, total, .. }) = said.recv().await {
+                tracing::info!(done, of = total, "rewinding the view");
+            }
+        });
+        view = self.fold(view, &listener, 0, || wanted).await?;
+        view.make_indexes().await?;
+        drop((listener, drain));
+        let freeze = timeout(PATIENCE, self.folder.freeze(Position::ZERO)).await;
+        let frozen = freeze.map_err(|_| RebuildError::TooBusy)??;
+        // The old one is of no use: it holds what its sources do not.
+        self.switch_over(view, frozen, false).await?;
+        tracing::warn!(%source, to = %wanted, "rewound");
+        Ok(())
+    }
+
+    async fn switch_over(
+        &self,
+        view: View,
+        frozen: Frozen,
+        keeps_old: bool,
+    ) -> Result<(), RebuildError> {
         let (slots, reader) = (self.slots.clone(), self.reader.clone());
         let pool = view.readers(self.readers).await?;
         // A task of its own: whoever asked may leave now, and it must not be done by halves.
@@ -270,9 +341,43 @@ impl Rebuilder {
             old.note_repairs().await?;
             tracing::info!(old = %old.path().display(), "another view is served");
             before.close().await;
-            Ok(old.close().await?)
+            let path = old.path().to_owned();
+            old.close().await?;
+            if !keeps_old {
+                slots::remove(&path).map_err(RebuildError::File)?;
+            }
+            Ok(())
         });
         switch.await.map_err(chassis::Error::internal)?
+    }
+}
+
+/// The view that is served, as its consumers see it.
+#[derive(Clone)]
+pub(crate) struct Served {
+    folder: Folder,
+    rebuilder: Rebuilder,
+}
+
+impl Served {
+    pub(crate) const fn new(folder: Folder, rebuilder: Rebuilder) -> Self {
+        Self { folder, rebuilder }
+    }
+}
+
+impl Sink for Served {
+    const MAX_BATCH: usize = Folder::MAX_BATCH;
+
+    async fn checkpoint(&self, source: Source) -> Result<Checkpoint, chassis::Error> {
+        self.folder.checkpoint(source).await
+    }
+
+    async fn apply(&self, batch: Batch) -> Result<(), chassis::Error> {
+        self.folder.apply(batch).await
+    }
+
+    async fn rewind(&self, source: Source, _owners: &Owners) -> Result<(), chassis::Error> {
+        self.rebuilder.rewind(source).await.map_err(chassis::Error::internal)
     }
 }
 

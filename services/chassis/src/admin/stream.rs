@@ -4,7 +4,8 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use agora_proto::admin::v1::{
     GetStreamStatusRequest, GetStreamStatusResponse, RefillStreamRequest, RefillStreamResponse,
-    VerifyStreamRequest, VerifyStreamResponse, stream_service_server::StreamService,
+    RestoreDatabaseRequest, RestoreDatabaseResponse, VerifyStreamRequest, VerifyStreamResponse,
+    stream_service_server::StreamService,
 };
 use bus_schema::Source;
 use futures::future::BoxFuture;
@@ -20,7 +21,7 @@ use super::source;
 use crate::{
     Call, Error, Explain,
     error::{Fault, status},
-    relay::{Checked, Keeper, Proof},
+    relay::{Checked, Keeper, Proof, RestoreError, Restored},
 };
 
 /// How often it is looked how far a stream is filled.
@@ -48,6 +49,12 @@ pub(crate) trait Keeps: Send + Sync {
     ) -> BoxFuture<'a, Result<Proof, Error>>;
     /// Has the relay delete the stream and fill it again, if the journal holds it.
     fn order_refill(&self);
+    /// Makes the database again.
+    fn restore<'a>(
+        &'a self,
+        fork: bool,
+        progress: &'a (dyn Fn(u64, u64) + Send + Sync),
+    ) -> BoxFuture<'a, Result<Restored, RestoreError>>;
 }
 
 impl<B: crate::journal::Backend> Keeps for Keeper<B> {
@@ -65,6 +72,14 @@ impl<B: crate::journal::Backend> Keeps for Keeper<B> {
     fn order_refill(&self) {
         self.order_refill();
     }
+
+    fn restore<'a>(
+        &'a self,
+        fork: bool,
+        progress: &'a (dyn Fn(u64, u64) + Send + Sync),
+    ) -> BoxFuture<'a, Result<Restored, RestoreError>> {
+        Box::pin(self.restore(fork, progress))
+    }
 }
 
 /// Why nothing is done about a stream.
@@ -80,6 +95,8 @@ enum Refused {
     Healthy,
     #[error("the stream is left as it is: {0}")]
     NotProven(String),
+    #[error("the database is left as it is")]
+    NotRestored(#[from] RestoreError),
     #[error("the stream was not filled any further for {} s", PATIENCE.as_secs())]
     Stuck,
 }
@@ -94,8 +111,22 @@ impl Explain for Refused {
             Self::NotLeading => Fault::new(Code::FailedPrecondition, "NOT_LEADING"),
             Self::Healthy => Fault::new(Code::FailedPrecondition, "STREAM_HEALTHY"),
             Self::NotProven(_) => Fault::new(Code::FailedPrecondition, "STREAM_NOT_PROVEN"),
+            Self::NotRestored(RestoreError::Chassis(error)) => error.fault(),
+            Self::NotRestored(error) => Fault::new(Code::FailedPrecondition, reason(error)),
             Self::Stuck => Fault::new(Code::Unavailable, "STREAM_NOT_FILLED"),
         }
+    }
+}
+
+const fn reason(error: &RestoreError) -> &'static str {
+    match error {
+        RestoreError::Forked(_) => "FORKED",
+        RestoreError::NotForked => "NOT_FORKED",
+        RestoreError::Broken(_) => "JOURNAL_BROKEN",
+        RestoreError::Absent
+        | RestoreError::Unverified(_)
+        | RestoreError::Silent
+        | RestoreError::Chassis(_) => "STREAM_NOT_PROVEN",
     }
 }
 
@@ -194,10 +225,34 @@ async fn refill(
     }
 }
 
+async fn restore(
+    stream: &dyn Keeps,
+    fork: bool,
+    sender: &mpsc::Sender<Result<RestoreDatabaseResponse, Status>>,
+) -> Result<(), Refused> {
+    if !stream.check().await?.leads {
+        return Err(Refused::NotLeading);
+    }
+    let tell = |done, total| {
+        sender.try_send(Ok(RestoreDatabaseResponse { done, total, ..Default::default() })).ok();
+    };
+    let Restored { journal, kept, parked } = stream.restore(fork, &tell).await?;
+    let answer = RestoreDatabaseResponse {
+        done: journal.0,
+        total: journal.0,
+        journal_sequence: journal.0,
+        kept: kept.0,
+        parked,
+    };
+    sender.send(Ok(answer)).await.ok();
+    Ok(())
+}
+
 #[tonic::async_trait]
 impl StreamService for Streams {
     type VerifyStreamStream = ReceiverStream<Result<VerifyStreamResponse, Status>>;
     type RefillStreamStream = ReceiverStream<Result<RefillStreamResponse, Status>>;
+    type RestoreDatabaseStream = ReceiverStream<Result<RestoreDatabaseResponse, Status>>;
 
     async fn get_stream_status(
         &self,
@@ -234,5 +289,15 @@ impl StreamService for Streams {
         let (call, message) = Call::open(request);
         let stream = self.find(&call, message.source).map_err(status)?;
         Ok(self.answer(|sender| async move { refill(&*stream, &sender).await }))
+    }
+
+    async fn restore_database(
+        &self,
+        request: Request<RestoreDatabaseRequest>,
+    ) -> Result<Response<Self::RestoreDatabaseStream>, Status> {
+        let (call, message) = Call::open(request);
+        let stream = self.find(&call, message.source).map_err(status)?;
+        let fork = message.fork;
+        Ok(self.answer(move |sender| async move { restore(&*stream, fork, &sender).await }))
     }
 }

@@ -63,7 +63,7 @@ impl<S: Store> Writer<S> {
         Ok(())
     }
 
-    async fn apply_and_advance(
+    pub(super) async fn apply_and_advance(
         &mut self,
         head: Checkpoint,
         batch: &Batch,

@@ -27,7 +27,11 @@ impl<S: Store> Writer<S> {
         Ok(())
     }
 
-    async fn fold_rows(&mut self, head: Checkpoint, rows: Vec<Row>) -> Result<Log, CommitError> {
+    pub(super) async fn fold_rows(
+        &mut self,
+        head: Checkpoint,
+        rows: Vec<Row>,
+    ) -> Result<Log, CommitError> {
         let mut log = Log::new(S::Domain::SOURCE, head);
         for row in rows {
             let expected = log.head.extend(&row.event);

@@ -174,8 +174,12 @@ impl<S: Store> Writer<S> {
         let Some(letter) = first else { return Ok(None) };
         let event = Event::decode(letter.event.clone())
             .map_err(|error| CommitError::Event(error.into()))?;
-        let consumed = self.store.consume(&mut self.connection, source, &[event]).await?;
-        let log = self.journal(head, consumed).await?;
+        let log = if source == S::Domain::SOURCE {
+            self.append_anew(head, event).await?
+        } else {
+            let consumed = self.store.consume(&mut self.connection, source, &[event]).await?;
+            self.journal(head, consumed).await?
+        };
         self.take_out(&Action::now(&letter, actor, Done::Retried)).await?;
         Ok(Some(Tried { letter, log }))
     }

@@ -150,6 +150,16 @@ impl Store for Table {
         }
         Ok(Consumed { caused, state: HashMap::new() })
     }
+
+    async fn forget(
+        &self,
+        connection: &mut SqliteConnection,
+        source: Source,
+    ) -> Result<&'static [Source], sqlx::Error> {
+        assert_eq!(source, Source::Post, "what it consumes leaves nothing");
+        sqlx::query("DELETE FROM title").execute(connection).await?;
+        Ok(&[])
+    }
 }
 
 struct Fixture {

@@ -13,7 +13,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::{Batch, Committer, Gate, Item, Job, MAX_BATCH, MAX_QUEUED, MAX_QUEUED_BYTES};
+use super::{Anew, Batch, Committer, Gate, Item, Job, MAX_BATCH, MAX_QUEUED, MAX_QUEUED_BYTES};
 use crate::{
     Error, Position, Watermarks, bulk,
     database::{Database, LockedFile},
@@ -38,6 +38,7 @@ pub(crate) struct Writer<S: Store> {
     imports: mpsc::Receiver<Job<Vec<Row>>>,
     resumes: mpsc::Receiver<Job<Source>>,
     repairs: mpsc::Receiver<Job<Repair, Result<Repaired, Refused>>>,
+    anew: mpsc::Receiver<Job<Anew>>,
     gate: watch::Sender<Gate>,
     reverts: watch::Sender<u64>,
     /// How the connection is opened once more.
@@ -138,6 +139,7 @@ impl<S: Store> Writer<S> {
         let (imports, imports_taken) = mpsc::channel(MAX_JOBS);
         let (resumes, resumes_taken) = mpsc::channel(MAX_JOBS);
         let (repairs, repairs_taken) = mpsc::channel(MAX_JOBS);
+        let (anew, anew_taken) = mpsc::channel(MAX_JOBS);
         let reverts = watch::Sender::new(0);
         let gate = watch::Sender::new(match planted::is("gate-never-closed") {
             true => Gate::Open,
@@ -153,6 +155,7 @@ impl<S: Store> Writer<S> {
             imports: imports_taken,
             resumes: resumes_taken,
             repairs: repairs_taken,
+            anew: anew_taken,
             gate: gate.clone(),
             reverts: reverts.clone(),
             options,
@@ -167,6 +170,7 @@ impl<S: Store> Writer<S> {
             imports,
             resumes,
             repairs,
+            anew,
             bytes,
             gate,
             reverts,
@@ -199,6 +203,10 @@ impl<S: Store> Writer<S> {
                     let outcome = self.repair(job.work).await;
                     job.done.send(outcome).ok();
                 }
+                Some(job) = self.anew.recv() => {
+                    let outcome = self.anew(job.work).await;
+                    job.done.send(outcome).ok();
+                }
                 Some(job) = self.imports.recv() => {
                     let outcome = self.import(job.work).await;
                     job.done.send(outcome).ok();
@@ -216,6 +224,11 @@ impl<S: Store> Writer<S> {
             }
             self.restart_wal().await;
         }
+    }
+
+    /// Whether commands are carried out.
+    pub(super) fn is_open(&self) -> bool {
+        *self.gate.borrow() == Gate::Open
     }
 
     /// Carries out commands, those aside whose deadline has passed.

@@ -4,11 +4,15 @@ use async_nats::jetstream::{
     self, Message,
     consumer::{DeliverPolicy, ReplayPolicy, pull},
 };
-use bus_schema::{Checkpoint, Event, Hash, Source, Stream};
+use bus_schema::{Checkpoint, Hash, Source, Stream};
 use futures::StreamExt as _;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 
 use super::{Delivery, MAX_READ_AHEAD};
+use crate::journal::Row;
+
+/// After this time a stream that says nothing is looked at.
+const SILENCE: Duration = Duration::from_secs(3);
 
 /// Why reading a stream has ended.
 #[derive(Debug, thiserror::Error)]
@@ -47,43 +51,113 @@ pub enum ReadError {
         /// What is wrong.
         what: &'static str,
     },
+    /// The stream ends before what was applied here.
+    #[error("stream {stream} ends with {last}, before {applied}, which was applied here")]
+    Behind {
+        /// Its name.
+        stream: &'static str,
+        /// Where it ends.
+        last: u64,
+        /// What was applied.
+        applied: u64,
+    },
+    /// The stream is not what it was; its owner's journal was read instead, for a while.
+    #[error("the events were taken from the owner of stream {stream}")]
+    Replaced {
+        /// Its name.
+        stream: &'static str,
+        /// What is wrong with the stream.
+        #[source]
+        why: Box<ReadError>,
+    },
+    /// The owner's journal has not what was applied here.
+    #[error("the owner of stream {stream} has not what was applied here, up to {applied}")]
+    Ahead {
+        /// Its name.
+        stream: &'static str,
+        /// What was applied.
+        applied: u64,
+    },
     /// Nobody takes the events any more.
     #[error("stopped")]
     Stopped,
 }
 
+impl ReadError {
+    /// Whether the stream is not what it should be, so that its owner is to be asked.
+    pub(super) const fn is_of_stream(&self) -> bool {
+        matches!(self, Self::Differs { .. } | Self::Damaged { .. } | Self::Behind { .. })
+    }
+}
+
 /// Reads a source's stream from a checkpoint on, verifies every message and sends it
-/// on; ends with an error only.
+/// on; ends with an error only. The checkpoint goes on with what was sent.
 pub(crate) async fn read(
     jetstream: &jetstream::Context,
     source: Source,
-    from: Checkpoint,
+    applied: &mut Checkpoint,
     events: &mpsc::Sender<Delivery>,
 ) -> ReadError {
-    let stream = Stream::of(source, 1, -1).name;
+    let stream = name(source);
     let unavailable = |source: async_nats::Error| ReadError::Unavailable { stream, source };
+    let from = *applied;
     let mut messages = match subscribe(jetstream, stream, from).await {
         Ok(messages) => messages,
         Err(error) => return unavailable(error),
     };
 
-    let mut applied = from;
-    while let Some(message) = messages.next().await {
-        let message = match message {
-            Ok(message) => message,
-            Err(error) => return unavailable(error.into()),
+    let mut silent_at = None;
+    loop {
+        let message = match timeout(SILENCE, messages.next()).await {
+            Ok(Some(Ok(message))) => message,
+            Ok(Some(Err(error))) => return unavailable(error.into()),
+            Ok(None) => return unavailable("the subscription has ended".into()),
+            Err(_) => match look(jetstream, stream, *applied, &mut silent_at).await {
+                Ok(()) => continue,
+                Err(error) => return error,
+            },
         };
-        let delivery = match verify(stream, &message, from, applied) {
+        let delivery = match verify(stream, &message, from, *applied) {
             Ok(Some(delivery)) => delivery,
             Ok(None) => continue,
             Err(error) => return error,
         };
-        applied = Checkpoint { sequence: delivery.sequence, hash: delivery.hash };
+        *applied = Checkpoint { sequence: delivery.sequence, hash: delivery.hash };
         if events.send(delivery).await.is_err() {
             return ReadError::Stopped;
         }
     }
-    unavailable("the subscription has ended".into())
+}
+
+/// Whether a stream that says nothing has nothing to say: not if it ends before what was
+/// applied, lacks messages, or goes on and was silent when it was looked at before.
+async fn look(
+    jetstream: &jetstream::Context,
+    stream: &'static str,
+    applied: Checkpoint,
+    silent_at: &mut Option<Checkpoint>,
+) -> Result<(), ReadError> {
+    let found = jetstream.get_stream(stream).await;
+    let found = found.map_err(|error| ReadError::Unavailable { stream, source: error.into() })?;
+    let (last, messages) =
+        (found.cached_info().state.last_sequence, found.cached_info().state.messages);
+    let applied_to = applied.sequence.0;
+    if last < applied_to {
+        return Err(ReadError::Behind { stream, last, applied: applied_to });
+    }
+    if messages != last {
+        // Nothing is published to it until it is refilled.
+        return Err(ReadError::Damaged { stream, sequence: last, what: "messages are missing" });
+    }
+    if last > applied_to && silent_at.replace(applied) == Some(applied) {
+        let what = "it is not delivered";
+        return Err(ReadError::Damaged { stream, sequence: applied.sequence.next().0, what });
+    }
+    Ok(())
+}
+
+const fn name(source: Source) -> &'static str {
+    Stream::of(source, 1, -1).name
 }
 
 /// The events of a source after one checkpoint, up to and with another.
@@ -98,6 +172,7 @@ pub async fn read_to(
 ) -> Result<Vec<Delivery>, ReadError> {
     let (events, mut delivered) = mpsc::channel::<Delivery>(MAX_READ_AHEAD);
     let (mut deliveries, mut applied) = (Vec::new(), from);
+    let mut reached = from;
     let take = async {
         while applied.sequence < to.sequence
             && let Some(delivery) = delivered.recv().await
@@ -109,13 +184,13 @@ pub async fn read_to(
     tokio::select! {
         biased;
         () = take => {}
-        error = read(jetstream, source, from, &events) => return Err(error),
+        error = read(jetstream, source, &mut reached, &events) => return Err(error),
     }
     if applied == to {
         return Ok(deliveries);
     }
     Err(ReadError::Differs {
-        stream: Stream::of(source, 1, -1).name,
+        stream: name(source),
         sequence: to.sequence.0,
         found: applied.hash,
         expected: to.hash,
@@ -169,10 +244,6 @@ fn verify(
     if hash != expected {
         return Err(ReadError::Differs { stream, sequence, found: hash, expected });
     }
-    Ok(Some(Delivery {
-        sequence: applied.sequence.next(),
-        hash,
-        bytes: message.payload.clone(),
-        event: Event::decode(message.payload.clone()),
-    }))
+    let sequence = applied.sequence.next();
+    Ok(Some(Delivery::of(Row { sequence, hash, event: message.payload.clone() })))
 }

@@ -10,11 +10,8 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::Instrument as _;
 
-use super::{
-    Batch, Delivery, MAX_READ_AHEAD, Sink,
-    read::{ReadError, read},
-};
-use crate::{Error, Host, host::Health, leader::Leadership, suspicion::Suspicions, telemetry};
+use super::{Batch, Delivery, MAX_READ_AHEAD, Owners, Sink, follow::follow, read::ReadError};
+use crate::{Error, Host, host::Health, leader::Leadership, telemetry};
 
 /// A batch should keep other work waiting no longer than this.
 const BATCH_TIME: Duration = Duration::from_millis(10);
@@ -34,7 +31,7 @@ pub struct Consumer<K: Sink> {
     sink: K,
     leadership: Leadership,
     jetstream: jetstream::Context,
-    suspicions: Suspicions,
+    owners: Owners,
     shutdown: CancellationToken,
     health: Health,
 }
@@ -53,7 +50,7 @@ pub fn spawn<K: Sink>(
         sink,
         leadership,
         jetstream: host.jetstream(),
-        suspicions: host.suspicions(),
+        owners: host.owners(),
         shutdown: host.shutdown(),
         health: host.health(&name),
     };
@@ -81,6 +78,7 @@ pub enum Ended {
 /// [`Ended`].
 pub async fn session<K: Sink>(
     jetstream: &jetstream::Context,
+    owners: &Owners,
     source: Source,
     sink: &K,
     starts: impl FnOnce(),
@@ -88,10 +86,10 @@ pub async fn session<K: Sink>(
     let from = sink.checkpoint(source).await.map_err(Ended::Apply)?;
     let (events, mut delivered) = mpsc::channel(MAX_READ_AHEAD);
     let (end, ended) = oneshot::channel();
-    let jetstream = jetstream.clone();
+    let (jetstream, owners) = (jetstream.clone(), owners.clone());
     // A task of its own: decoding and hashing run beside the SQL.
     let _reader = AbortOnDropHandle::new(tokio::spawn(async move {
-        let error = read(&jetstream, source, from, &events).await;
+        let error = follow(&jetstream, &owners, source, from, &events).await;
         end.send(error).ok();
     }));
     starts();
@@ -132,16 +130,28 @@ impl<K: Sink> Consumer<K> {
         loop {
             let started = Instant::now();
             let starts = || self.health.set_ready(true, "running");
-            let Err(ended) = session(&self.jetstream, self.source, &self.sink, starts).await;
+            let Err(ended) =
+                session(&self.jetstream, &self.owners, self.source, &self.sink, starts).await;
             let text = crate::error::chain(&ended);
             match ended {
                 // While a stream or NATS is absent this repeats: not worth a warning.
                 Ended::Read(ReadError::Unavailable { .. }) => {
                     tracing::info!(source = %self.source, error = %text, "consumer waits");
                 }
-                Ended::Read(ReadError::Differs { .. } | ReadError::Damaged { .. }) => {
-                    tracing::error!(source = %self.source, error = %text, "consumer stopped");
-                    self.suspicions.raise(self.source);
+                Ended::Read(ReadError::Replaced { .. }) => {
+                    tracing::warn!(source = %self.source, error = %text, "trying the stream again");
+                    continue;
+                }
+                Ended::Read(ReadError::Ahead { .. }) => {
+                    tracing::error!(source = %self.source, error = %text, "rewinding");
+                    self.health.set_ready(true, &text);
+                    match self.sink.rewind(self.source, &self.owners).await {
+                        Ok(()) => continue,
+                        Err(error) => {
+                            let error = crate::error::chain(&error);
+                            tracing::error!(source = %self.source, error, "cannot rewind");
+                        }
+                    }
                 }
                 _ => tracing::error!(source = %self.source, error = %text, "consumer stopped"),
             }

@@ -69,6 +69,11 @@ impl Backend for Postgres {
         Ok(())
     }
 
+    async fn be_patient(connection: &mut PgConnection) -> SqlResult<()> {
+        sqlx::raw_sql("SET LOCAL statement_timeout = 0").execute(connection).await?;
+        Ok(())
+    }
+
     async fn head(connection: &mut PgConnection) -> SqlResult<Checkpoint> {
         let row = sqlx::query("SELECT sequence, hash FROM journal_head WHERE id = 1")
             .fetch_one(connection)
@@ -101,6 +106,20 @@ impl Backend for Postgres {
         .bind(column(requests, |request| request.hash.as_slice()))
         .bind(last.sequence.as_i64())
         .bind(last.hash.0.as_slice())
+        .execute(connection)
+        .await?;
+        Ok(())
+    }
+
+    async fn gather(connection: &mut PgConnection, source: Source, rows: &[Row]) -> SqlResult<()> {
+        sqlx::query(
+            "INSERT INTO rewound (source, sequence, hash, event) \
+             SELECT $1, * FROM UNNEST($2::bigint[], $3::bytea[], $4::bytea[])",
+        )
+        .bind(source.as_str())
+        .bind(column(rows, |row| row.sequence.as_i64()))
+        .bind(column(rows, |row| row.hash.0.as_slice()))
+        .bind(column(rows, |row| row.event.as_ref()))
         .execute(connection)
         .await?;
         Ok(())

@@ -26,6 +26,11 @@ static REMEMBER: Statement = Statement::new(
 );
 static FIND_REQUESTS: Statement =
     Statement::new("SELECT key, sequence, hash FROM request WHERE key IN (", "?", ")");
+static GATHER: Statement = Statement::new(
+    "INSERT INTO rewound (source, sequence, hash, event) VALUES ",
+    "(?, ?, ?, ?)",
+    "",
+);
 static PARK: Statement = Statement::new(
     "INSERT INTO dead_letter (source, sequence, aggregate, event, error, parked_at, program) VALUES ",
     "(?, ?, ?, ?, ?, ?, ?)",
@@ -76,6 +81,10 @@ impl Backend for Sqlite {
         Ok(())
     }
 
+    async fn be_patient(_connection: &mut SqliteConnection) -> SqlResult<()> {
+        Ok(())
+    }
+
     async fn head(connection: &mut SqliteConnection) -> SqlResult<Checkpoint> {
         let row = sqlx::query("SELECT sequence, hash FROM journal_head WHERE id = 1")
             .fetch_one(connection)
@@ -111,6 +120,22 @@ impl Backend for Sqlite {
             .execute(connection)
             .await?;
         Ok(())
+    }
+
+    async fn gather(
+        connection: &mut SqliteConnection,
+        source: Source,
+        rows: &[Row],
+    ) -> SqlResult<()> {
+        GATHER
+            .execute(connection, rows, |query, row| {
+                query
+                    .bind(source.as_str())
+                    .bind(row.sequence.as_i64())
+                    .bind(row.hash.0.as_slice())
+                    .bind(row.event.as_ref())
+            })
+            .await
     }
 
     async fn rows(

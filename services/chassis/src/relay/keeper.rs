@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use super::{
     compare::{CompareError, Finding, compare},
+    restore::Remakes,
     stream::{Extent, Remote},
     verify::{Verified, verify},
 };
@@ -18,8 +19,9 @@ use crate::{Error, journal::Backend, leader::Leadership};
 
 /// A stream and its journal.
 pub(crate) struct Keeper<B: Backend> {
-    remote: Remote,
-    readers: Pool<B>,
+    pub(super) remote: Remote,
+    pub(super) readers: Pool<B>,
+    pub(super) remakes: Arc<dyn Remakes>,
     leadership: Leadership,
     orders: Orders,
 }
@@ -81,13 +83,14 @@ impl Proof {
 }
 
 impl<B: Backend> Keeper<B> {
-    pub(crate) const fn new(
+    pub(crate) fn new(
         remote: Remote,
         readers: Pool<B>,
+        remakes: Arc<dyn Remakes>,
         leadership: Leadership,
         orders: Orders,
     ) -> Self {
-        Self { remote, readers, leadership, orders }
+        Self { remote, readers, remakes, leadership, orders }
     }
 
     pub(crate) async fn check(&self) -> Result<Checked, Error> {

@@ -35,7 +35,7 @@ const POLL: Duration = Duration::from_secs(1);
 /// How often the stream's end is compared with the journal even if all is well.
 const COMPARE: Duration = Duration::from_secs(10);
 /// How long a stream may be silent while its tail is imported.
-const SILENCE: Duration = Duration::from_secs(30);
+pub(super) const SILENCE: Duration = Duration::from_secs(30);
 /// How often a whole stream is read against its journal.
 const VERIFY_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long after that it is not read again.
@@ -335,7 +335,8 @@ impl<S: Store> Relay<S> {
         let (events, mut delivered) = mpsc::channel(CHUNK as usize);
         let jetstream = self.remote.jetstream().clone();
         let reader = AbortOnDropHandle::new(tokio::spawn(async move {
-            read(&jetstream, S::Domain::SOURCE, journal, &events).await
+            let mut read_to = journal;
+            read(&jetstream, S::Domain::SOURCE, &mut read_to, &events).await
         }));
         let mut imported = journal.sequence;
         while imported < stream {

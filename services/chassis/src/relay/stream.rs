@@ -10,7 +10,7 @@ use async_nats::{
         },
     },
 };
-use bus_schema::{Hash, Sequence, Stream};
+use bus_schema::{Hash, Sequence, Source, Stream};
 
 use crate::journal::Row;
 
@@ -51,6 +51,10 @@ impl Remote {
         Self { jetstream, definition }
     }
 
+    pub(super) const fn source(&self) -> Source {
+        self.definition.source
+    }
+
     pub(super) const fn name(&self) -> &'static str {
         self.definition.name
     }
@@ -84,7 +88,7 @@ impl Remote {
 
     /// Makes the stream. Every limit is stated: none is left to a server's default.
     pub(super) async fn create(&self) -> Result<(), async_nats::Error> {
-        let Stream { name, subject, replicas, max_bytes, max_message_size } = self.definition;
+        let Stream { name, subject, replicas, max_bytes, max_message_size, .. } = self.definition;
         let config = Config {
             name: name.into(),
             subjects: vec![subject.into()],

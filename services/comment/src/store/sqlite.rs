@@ -8,7 +8,8 @@ use chassis::{
 use sqlx::{FromRow as _, Pool, SqliteConnection, SqlitePool, migrate::Migrator};
 
 use super::{
-    Cursor, Page, Read, Seen, Store, Viewer, left, named_comments, named_posts, page, revisions,
+    Cursor, Page, Read, Seen, Store, Viewer, forgetting, left, named_comments, named_posts, page,
+    revisions,
     rows::{self, post_state_number},
     touched,
 };
@@ -198,6 +199,18 @@ impl owner::Store for Sqlite {
             .await?;
         // What others say makes no event of comments.
         Ok(Consumed::default())
+    }
+
+    async fn forget(
+        &self,
+        connection: &mut SqliteConnection,
+        source: Source,
+    ) -> Result<&'static [Source], sqlx::Error> {
+        let (deletes, mixed) = forgetting(source);
+        for delete in deletes {
+            sqlx::query(*delete).execute(&mut *connection).await?;
+        }
+        Ok(mixed)
     }
 }
 

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::{
     Store,
     consume::{Policies, Tables as _, titles, versions},
+    forgetting,
     write::{Changes, decided_on, newest_revision, sites, touched, verdict_number},
 };
 use crate::domain::{Command, Moderation, State};
@@ -112,6 +113,18 @@ impl owner::Store for Postgres {
                 Err(ConsumeError::Event("an event of the moderation service itself".into()))
             }
         }
+    }
+
+    async fn forget(
+        &self,
+        connection: &mut PgConnection,
+        source: Source,
+    ) -> Result<&'static [Source], sqlx::Error> {
+        let (deletes, mixed) = forgetting(source);
+        for delete in deletes {
+            sqlx::query(*delete).execute(&mut *connection).await?;
+        }
+        Ok(mixed)
     }
 }
 

@@ -14,6 +14,7 @@ use sqlx::{Pool, SqliteConnection, migrate::Migrator};
 use super::{
     Store,
     consume::{Policies, Tables as _, titles, versions},
+    forgetting,
     write::{Changes, decided_on, newest_revision, sites, touched, verdict_number},
 };
 use crate::domain::{Command, Moderation, State};
@@ -188,5 +189,17 @@ impl owner::Store for Sqlite {
                 Err(ConsumeError::Event("an event of the moderation service itself".into()))
             }
         }
+    }
+
+    async fn forget(
+        &self,
+        connection: &mut SqliteConnection,
+        source: Source,
+    ) -> Result<&'static [Source], sqlx::Error> {
+        let (deletes, mixed) = forgetting(source);
+        for delete in deletes {
+            sqlx::query(*delete).execute(&mut *connection).await?;
+        }
+        Ok(mixed)
     }
 }

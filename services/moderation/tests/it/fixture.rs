@@ -68,6 +68,7 @@ impl Fixture {
             nats: nats.clone(),
             auth,
             telemetry: config::Telemetry::default(),
+            owners: config::Owners::default(),
         };
         let mut host = Host::open(&common, "test").await.unwrap();
         let post = agora_post::Config {

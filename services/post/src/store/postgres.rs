@@ -9,7 +9,7 @@ use chassis::{
 use sqlx::{PgConnection, PgPool, Pool, migrate::Migrator};
 
 use super::{
-    Cursor, Key, Page, Read, Store, changed, left, named_revisions, new_texts, page,
+    Cursor, Key, Page, Read, Store, changed, forgetting, left, named_revisions, new_texts, page,
     rows::{self, state_number},
     taken_keys, touched,
 };
@@ -118,6 +118,18 @@ impl owner::Store for Postgres {
     ) -> Result<Consumed<State>, ConsumeError> {
         consumer::consume(source, events)?;
         Ok(Consumed::default())
+    }
+
+    async fn forget(
+        &self,
+        connection: &mut PgConnection,
+        source: Source,
+    ) -> Result<&'static [Source], sqlx::Error> {
+        let (deletes, mixed) = forgetting(source);
+        for delete in deletes {
+            sqlx::query(*delete).execute(&mut *connection).await?;
+        }
+        Ok(mixed)
     }
 }
 

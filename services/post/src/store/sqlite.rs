@@ -9,7 +9,7 @@ use chassis::{
 use sqlx::{FromRow as _, Pool, SqliteConnection, SqlitePool, migrate::Migrator};
 
 use super::{
-    Cursor, Key, Page, Read, Store, changed, left, named_revisions, new_texts, page,
+    Cursor, Key, Page, Read, Store, changed, forgetting, left, named_revisions, new_texts, page,
     rows::{self, state_number},
     taken_keys, touched,
 };
@@ -138,6 +138,18 @@ impl owner::Store for Sqlite {
     ) -> Result<Consumed<State>, ConsumeError> {
         consumer::consume(source, events)?;
         Ok(Consumed::default())
+    }
+
+    async fn forget(
+        &self,
+        connection: &mut SqliteConnection,
+        source: Source,
+    ) -> Result<&'static [Source], sqlx::Error> {
+        let (deletes, mixed) = forgetting(source);
+        for delete in deletes {
+            sqlx::query(*delete).execute(&mut *connection).await?;
+        }
+        Ok(mixed)
     }
 }
 

@@ -6,7 +6,7 @@ use async_nats::jetstream;
 use bus_schema::Source;
 use chassis::{
     Position, Watermarks,
-    consumer::{self, Ended, ReadError},
+    consumer::{self, Ended, Owners, ReadError},
     error::chain,
 };
 use tokio::{
@@ -37,6 +37,7 @@ impl Beside {
     pub(super) async fn start(
         mut view: View,
         jetstream: &jetstream::Context,
+        owners: &Owners,
     ) -> Result<Self, RebuildError> {
         let watermarks = Watermarks::new(&Source::ALL);
         watermarks.set_all(view.position().await?);
@@ -46,11 +47,17 @@ impl Beside {
         let folder = folder.without_repairs();
         let mut consumers = JoinSet::new();
         for source in Source::ALL {
-            let (jetstream, folder) = (jetstream.clone(), folder.clone());
+            let (jetstream, owners) = (jetstream.clone(), owners.clone());
+            let folder = folder.clone();
             consumers.spawn(async move {
                 loop {
-                    let Err(ended) = consumer::session(&jetstream, source, &folder, || {}).await;
-                    let Ended::Read(ReadError::Unavailable { .. }) = &ended else { return ended };
+                    let Err(ended) =
+                        consumer::session(&jetstream, &owners, source, &folder, || {}).await;
+                    match &ended {
+                        Ended::Read(ReadError::Replaced { .. }) => continue,
+                        Ended::Read(ReadError::Unavailable { .. }) => {}
+                        _ => return ended,
+                    }
                     tracing::info!(%source, error = %chain(&ended), "the new view waits");
                     sleep(PAUSE).await;
                 }

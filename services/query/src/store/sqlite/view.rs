@@ -10,7 +10,7 @@ use chassis::{
     consumer::{Batch, Delivery},
     database::{self, OpenError},
     dead_letter::{DeadLetter, Letters as _, MAX_PARKED},
-    journal::Backend as _,
+    journal::{Backend as _, Gathered as _},
     planted,
 };
 use sqlx::{
@@ -135,6 +135,12 @@ impl View {
         self.parked = parked;
         self.incomplete.replace(events.into_iter());
         Ok(())
+    }
+
+    /// Forgets what is parked of a source.
+    pub(crate) async fn forget_letters(&mut self, source: Source) -> Result<(), sqlx::Error> {
+        Sqlite::forget_letters(&mut self.dead_letters, source).await?;
+        self.read_parked().await
     }
 
     /// What is missing in the view.
