@@ -67,7 +67,16 @@ impl Follower {
                 notified = listener.recv() => drop(notified?),
                 _ = poll.tick() => {}
             }
-            self.watermarks.raise(self.position().await?);
+            // Taken before: what is committed meanwhile is no step back.
+            let before = self.watermarks.reached();
+            let position = self.position().await?;
+            self.watermarks.raise(position);
+            for source in self.consumes {
+                // Another replica has rewound it.
+                if position.get(*source) < before.get(*source) {
+                    self.watermarks.revert(*source, position.get(*source));
+                }
+            }
         }
     }
 

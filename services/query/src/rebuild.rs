@@ -216,30 +216,40 @@ impl Rebuilder {
         Ok(view)
     }
 
-    /// Holds the served view still and folds what the new one lacks.
+    /// Holds the served view still and folds what the new one lacks of these sources.
     async fn meet(
         &self,
         mut view: View,
+        sources: &[Source],
         listener: &Listener,
     ) -> Result<(View, Frozen), RebuildError> {
         for _ in 0..MAX_TRIES {
-            let freeze = timeout(PATIENCE, self.folder.freeze(view.position().await?)).await;
+            let at_least = of(sources, view.position().await?);
+            let freeze = timeout(PATIENCE, self.folder.freeze(at_least)).await;
             let frozen = freeze.map_err(|_| RebuildError::TooBusy)??;
-            if let Ok(missing) = timeout(MAX_FREEZE, self.missing(&mut view, &frozen)).await {
+            let missing = self.missing(&mut view, sources, &frozen);
+            if let Ok(missing) = timeout(MAX_FREEZE, missing).await {
                 let missing = missing?;
                 view.apply(&missing).await?;
                 return Ok((view, frozen));
             }
             drop(frozen);
-            view = self.catch_up(view, listener).await?;
+            let served = || of(sources, self.folder.position());
+            view = self.fold(view, listener, NEAR, served).await?;
         }
         Err(RebuildError::TooBusy)
     }
 
     /// What a view lacks of what one that holds still has.
-    async fn missing(&self, view: &mut View, frozen: &Frozen) -> Result<Vec<Batch>, RebuildError> {
+    async fn missing(
+        &self,
+        view: &mut View,
+        sources: &[Source],
+        frozen: &Frozen,
+    ) -> Result<Vec<Batch>, RebuildError> {
         let mut missing = Vec::new();
-        for (source, to) in frozen.checkpoints.iter().copied() {
+        let wanted = frozen.checkpoints.iter().filter(|(source, _)| sources.contains(source));
+        for (source, to) in wanted.copied() {
             let from = view.checkpoint(source).await?;
             let deliveries = read_to(&self.jetstream, source, from, to).await?;
             if !deliveries.is_empty() {
@@ -256,7 +266,7 @@ impl Rebuilder {
         accept_differences: bool,
         listener: &Listener,
     ) -> Result<View, RebuildError> {
-        let (mut view, frozen) = self.meet(view, listener).await?;
+        let (mut view, frozen) = self.meet(view, &Source::ALL, listener).await?;
         let serving = self.slots.serving().map_err(RebuildError::File)?;
         let (old, new) = (Snapshot::take(&serving).await?, Snapshot::take(view.path()).await?);
         drop(frozen);
@@ -273,7 +283,7 @@ impl Rebuilder {
     }
 
     async fn switch(&self, view: View, listener: &Listener) -> Result<(), RebuildError> {
-        let (mut view, frozen) = self.meet(view, listener).await?;
+        let (mut view, frozen) = self.meet(view, &Source::ALL, listener).await?;
         say(listener, Phase::Switched, &mut view).await?;
         self.switch_over(view, frozen, true).await
     }
@@ -292,9 +302,16 @@ impl Rebuilder {
         let _paused = self.folder.pause_repairs();
         drop(self.folder.freeze(Position::ZERO).await?);
         let mut wanted = self.folder.position();
+        // Of the others, readers must not see less than before.
+        let mut others = Vec::new();
         for owner in Source::ALL {
             match self.owners.head(owner).await {
-                Ok(head) => wanted = wanted.with(owner, head.sequence),
+                Ok(head) => {
+                    if owner != source && head.sequence >= wanted.get(owner) {
+                        others.push(owner);
+                    }
+                    wanted = wanted.with(owner, head.sequence);
+                }
                 Err(error) if owner == source => return Err(chassis::Error::internal(error).into()),
                 // Then what was folded of it must do.
                 Err(error) => {
@@ -316,9 +333,8 @@ impl Rebuilder {
         });
         view = self.fold(view, &listener, 0, || wanted).await?;
         view.make_indexes().await?;
+        let (view, frozen) = self.meet(view, &others, &listener).await?;
         drop((listener, drain));
-        let freeze = timeout(PATIENCE, self.folder.freeze(Position::ZERO)).await;
-        let frozen = freeze.map_err(|_| RebuildError::TooBusy)??;
         // The old one is of no use: it holds what its sources do not.
         self.switch_over(view, frozen, false).await?;
         tracing::warn!(%source, to = %wanted, "rewound");
@@ -385,6 +401,12 @@ async fn say(listener: &Listener, phase: Phase, view: &mut View) -> Result<(), R
     let done = events(view.position().await?);
     let told = listener.send(Progress { phase, done, total: done }).await;
     told.map_err(|_| RebuildError::Abandoned)
+}
+
+/// What a position says of these sources alone.
+fn of(sources: &[Source], position: Position) -> Position {
+    let parts = sources.iter().map(|source| (*source, position.get(*source)));
+    parts.fold(Position::ZERO, |all, (source, sequence)| all.with(source, sequence))
 }
 
 fn events(position: Position) -> u64 {

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+mod anew;
+
 use std::{collections::HashMap, sync::LazyLock, time::Duration};
 
 use agora_proto::event::v1 as proto;
@@ -156,8 +158,10 @@ impl Store for Table {
         connection: &mut SqliteConnection,
         source: Source,
     ) -> Result<&'static [Source], sqlx::Error> {
-        assert_eq!(source, Source::Post, "what it consumes leaves nothing");
-        sqlx::query("DELETE FROM title").execute(connection).await?;
+        // What it consumes leaves nothing.
+        if source == Source::Post {
+            sqlx::query("DELETE FROM title").execute(connection).await?;
+        }
         Ok(&[])
     }
 }

@@ -124,7 +124,6 @@ impl<K: Sink> Consumer<K> {
         let pauses = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(100))
             .with_max_delay(Duration::from_secs(5))
-            .with_jitter()
             .without_max_times();
         let mut pause = pauses.build();
         loop {
@@ -159,7 +158,9 @@ impl<K: Sink> Consumer<K> {
             if started.elapsed() > STEADY {
                 pause = pauses.build();
             }
-            sleep(pause.next().unwrap_or(Duration::from_secs(5))).await;
+            // Full jitter: consumers that failed together do not come back together.
+            let longest = pause.next().unwrap_or(Duration::from_secs(5));
+            sleep(longest.mul_f64(rand::random())).await;
         }
     }
 }
