@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use chassis::auth;
+use chassis::{auth, version::PROGRAM};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::command::{
@@ -28,7 +28,7 @@ its key by themselves; --server and --token name another server.";
 /// A self-hosted discussion backend: posts, threaded comments, moderation and a fast
 /// read side.
 #[derive(Debug, Parser)]
-#[command(name = "agora", version, after_help = EXAMPLES)]
+#[command(name = "agora", version = PROGRAM, after_help = EXAMPLES)]
 pub struct Arguments {
     #[command(flatten)]
     pub options: Options,

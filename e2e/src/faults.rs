@@ -11,6 +11,8 @@ mod record;
 mod report;
 mod run;
 
+pub use check::{Found, settle};
+pub use load::Load;
 pub use proxy::Proxy;
 pub use report::Report;
 pub use run::{Conditions, run};

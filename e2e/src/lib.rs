@@ -14,7 +14,7 @@ pub use client::{Client, Connection, Raw, Role, token};
 pub use data::{comments, files};
 pub use nats::Nats;
 pub use postgres::Postgres;
-pub use process::{Process, free_port, program, wait_until};
+pub use process::{Process, free_port, next_program, program, wait_until};
 pub use system::{Databases, Service, Setup, System};
 
 /// What tests and benches return.

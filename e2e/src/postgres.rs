@@ -1,5 +1,4 @@
 use std::{
-    env,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -7,7 +6,10 @@ use std::{
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tokio::time::{Instant, sleep};
 
-use crate::{Process, Result, free_port, process::PATIENCE};
+use crate::{
+    Process, Result, free_port,
+    process::{PATIENCE, variable},
+};
 
 /// A PostgreSQL server on a port and with a data folder of its own, which it keeps when it
 /// is killed and started again.
@@ -162,10 +164,6 @@ impl Postgres {
             }
         }
     }
-}
-
-fn variable(name: &str) -> Result<String> {
-    Ok(env::var(name).map_err(|_| format!("{name} is not set: run it by ./dev"))?)
 }
 
 fn path_text(path: &Path) -> Result<&str> {

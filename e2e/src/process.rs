@@ -28,6 +28,19 @@ pub fn program(name: &str) -> Result<PathBuf> {
     Ok(found.ok_or_else(|| format!("{name} is not built: run `cargo build --workspace` first"))?)
 }
 
+/// The program of the next version, which `./dev` builds and names.
+///
+/// # Errors
+/// If it is not named.
+pub fn next_program() -> Result<PathBuf> {
+    Ok(variable("AGORA_NEXT_PROGRAM")?.into())
+}
+
+/// A variable that `./dev` sets.
+pub(crate) fn variable(name: &str) -> Result<String> {
+    Ok(env::var(name).map_err(|_| format!("{name} is not set: run it by ./dev"))?)
+}
+
 /// A port of loopback that is free now.
 ///
 /// # Errors
@@ -134,6 +147,14 @@ impl Process {
             .map_err(|error| format!("cannot start {}: {error}", self.program.display()))?;
         self.child = Some(child);
         Ok(())
+    }
+
+    /// Has it be another program, with one more variable if there is one, from its next start
+    /// on.
+    pub fn become_program(&mut self, program: &Path, variable: Option<(&str, &str)>) {
+        self.program = program.to_owned();
+        let variable = variable.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        self.environment.extend(variable);
     }
 
     /// Kills it with SIGKILL, and returns once it is gone.

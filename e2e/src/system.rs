@@ -262,6 +262,22 @@ impl System {
         &mut self.services[service as usize][replica].process
     }
 
+    /// Has every replica of a service be another program, one after the other: each is
+    /// stopped, and the next one's turn comes when it is ready again.
+    ///
+    /// # Errors
+    /// If one does not stop, or is not ready in time.
+    pub async fn replace(&mut self, service: Service, program: &Path) -> Result {
+        for replica in 0..self.replicas(service) {
+            let process = self.replica(service, replica);
+            process.stop().await?;
+            process.become_program(program, None);
+            process.restart()?;
+            self.ready(service).await?;
+        }
+        Ok(())
+    }
+
     /// How many replicas a service has.
     pub fn replicas(&self, service: Service) -> usize {
         self.services[service as usize].len()

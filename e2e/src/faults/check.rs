@@ -25,10 +25,10 @@ use uuid::Uuid;
 
 use super::{
     SITE,
-    load::Shared,
+    load::{Load, Shared},
     record::{Acknowledged, Told, What},
 };
-use crate::{Client, Connection, Result, Role, Service, System, program};
+use crate::{Client, Connection, Result, Role, Service, System, program, wait_until};
 
 /// What checking has found.
 #[derive(Debug, Default)]
@@ -163,6 +163,17 @@ pub async fn is_quiet(system: &System) -> bool {
     let heard = moderator.comment.clone().get_comment(comments).await;
     let heard = heard.is_err_and(|status| status.code() == Code::NotFound);
     judged && heard && self::heads(&client).await == Some(heads) && is_published(system).await
+}
+
+/// Has clients end what they are at, waits for quiet, and checks everything.
+///
+/// # Errors
+/// If a client has failed, it does not become quiet, or something cannot be read.
+pub async fn settle(system: &System, load: Load) -> Result<Found> {
+    let shared = load.shared();
+    load.stop().await?;
+    wait_until("everything to be equal", || is_quiet(system)).await?;
+    check(system, &shared).await
 }
 
 /// Checks everything, once it is quiet.

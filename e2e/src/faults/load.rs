@@ -104,6 +104,11 @@ impl Load {
         self.shared.clone()
     }
 
+    /// How many writes were acknowledged so far.
+    pub fn acknowledged(&self) -> usize {
+        self.shared.record.told().acknowledged.len()
+    }
+
     /// Has nobody write until what is returned is dropped.
     pub async fn pause(&self) -> tokio::sync::OwnedRwLockWriteGuard<()> {
         self.shared.pause.clone().write_owned().await

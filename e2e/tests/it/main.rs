@@ -14,4 +14,5 @@ mod rebuild;
 mod replicas;
 mod rewind;
 mod story;
+mod upgrade;
 mod write;

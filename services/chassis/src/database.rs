@@ -1,5 +1,7 @@
 //! Opening a service's database: one connection writes, a pool reads.
 
+#[cfg(feature = "next")]
+mod next;
 pub(crate) mod postgres;
 mod program;
 mod sqlite;
@@ -14,8 +16,8 @@ use std::{
 use bus_schema::Source;
 
 use sqlx::{
-    Connection, Pool,
-    migrate::{MigrateError, Migrator},
+    AssertSqlSafe, Connection, Pool, SqlSafeStr as _,
+    migrate::{MigrateError, Migration, Migrator},
 };
 
 use crate::{
@@ -168,28 +170,36 @@ impl OpenError {
 ///
 /// # Errors
 /// [`OpenError::Newer`] and [`OpenError::Migrate`].
-pub async fn migrate(
-    connection: &mut impl Marked,
+pub async fn migrate<C: Marked>(
+    connection: &mut C,
     database: impl ToString,
     migrations: &Migrator,
 ) -> Result<(), OpenError> {
-    let migrators = &mut [copy(migrations)];
+    let migrators = &mut [copy::<C>(migrations)];
     program::migrate(connection, &database.to_string(), migrators, Version::this()).await
 }
 
 /// Migrates the chassis' tables, then the service's own.
-async fn migrate_owner(
-    connection: &mut impl Marked,
+async fn migrate_owner<C: Marked>(
+    connection: &mut C,
     database: impl ToString,
     chassis: &Migrator,
     service: &Migrator,
 ) -> Result<(), OpenError> {
-    let mut own = copy(chassis);
+    let mut own = copy::<C>(chassis);
     own.dangerous_set_table_name("_chassis_migrations");
-    let migrators = &mut [own, copy(service)];
+    let migrators = &mut [own, copy::<C>(service)];
     program::migrate(connection, &database.to_string(), migrators, Version::this()).await
 }
 
-fn copy(migrator: &Migrator) -> Migrator {
-    Migrator::with_migrations(migrator.iter().cloned().collect())
+/// The same migrations, by the same checksums, which do first what others must wait for.
+fn copy<C: Marked>(migrator: &Migrator) -> Migrator {
+    let migrations = migrator.iter().cloned();
+    #[cfg(feature = "next")]
+    let migrations = migrations.chain(next::migrations(migrator));
+    let with_first = migrations.map(|migration| {
+        let sql = format!("{}{}", C::FIRST, migration.sql.as_str());
+        Migration { sql: AssertSqlSafe(sql).into_sql_str(), ..migration }
+    });
+    Migrator::with_migrations(with_first.collect())
 }

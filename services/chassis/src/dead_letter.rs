@@ -21,10 +21,11 @@ pub(crate) use service::Letterboxes;
 pub use sql::Letters;
 pub use watch::watch;
 
+/// Letters that another version has parked are tried again.
+pub use crate::version::PROGRAM;
+
 /// How many events of a source a service parks at most; then its consumer stops.
 pub const MAX_PARKED: u64 = 10_000;
-/// The version of this program: letters that another one has parked are tried again.
-pub const PROGRAM: &str = env!("CARGO_PKG_VERSION");
 
 /// A parked event.
 #[derive(Clone, Debug, PartialEq, Eq)]

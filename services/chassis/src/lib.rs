@@ -39,6 +39,7 @@ mod suspicion;
 pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod version;
 
 pub use call::Call;
 pub use error::{Error, Explain, status};

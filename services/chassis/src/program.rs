@@ -10,12 +10,13 @@ use crate::{
     config::{self, Telemetry},
     error::chain,
     telemetry,
+    version::PROGRAM,
 };
 
 /// Runs one service of Agora. Settings come from its defaults, then from the file, then
 /// from variables such as AGORA_SERVER__LISTEN.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version = PROGRAM)]
 struct Arguments {
     /// A TOML file with settings
     #[arg(long, value_name = "FILE")]

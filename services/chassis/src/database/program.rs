@@ -6,14 +6,14 @@ use std::{fmt, str::FromStr};
 
 use sqlx::{
     PgConnection, SqliteConnection,
-    migrate::{Migrate, Migrator},
+    migrate::{Migrate, MigrateError, Migrator},
 };
 
 use super::OpenError;
-use crate::journal::SqlResult;
+use crate::{journal::SqlResult, version::PROGRAM};
 
 /// What the line of a migration begins with that names a program.
-const MARK: &str = "-- Oldest program that may still run on this schema: ";
+pub(super) const MARK: &str = "-- Oldest program that may still run on this schema: ";
 const MAKE: &str = "CREATE TABLE IF NOT EXISTS _oldest_program (version TEXT NOT NULL)";
 const READ: &str = "SELECT version FROM _oldest_program";
 const CLEAR: &str = "DELETE FROM _oldest_program";
@@ -25,7 +25,7 @@ pub(super) struct Version(u64, u64, u64);
 impl Version {
     /// That of this program.
     pub(super) fn this() -> Self {
-        env!("CARGO_PKG_VERSION").parse().unwrap_or(Self(0, 0, 0))
+        PROGRAM.parse().unwrap_or(Self(0, 0, 0))
     }
 }
 
@@ -45,8 +45,14 @@ impl fmt::Display for Version {
     }
 }
 
+/// How often a migration is begun again that has got in the way of somebody else.
+const MAX_TRIES: u32 = 20;
+
 /// A connection to a database that keeps the oldest program.
 pub trait Marked: Migrate {
+    /// What each migration does first.
+    const FIRST: &str;
+
     /// The oldest program that may run on the schema, if one was kept.
     fn oldest_program(&mut self) -> impl Future<Output = SqlResult<Option<String>>> + Send;
 
@@ -55,6 +61,9 @@ pub trait Marked: Migrate {
 }
 
 impl Marked for SqliteConnection {
+    /// There is one process.
+    const FIRST: &str = "";
+
     async fn oldest_program(&mut self) -> SqlResult<Option<String>> {
         sqlx::query(MAKE).execute(&mut *self).await?;
         sqlx::query_scalar(READ).fetch_optional(self).await
@@ -69,6 +78,14 @@ impl Marked for SqliteConnection {
 }
 
 impl Marked for PgConnection {
+    /// Other replicas write meanwhile, and each of their transactions locks the journal first,
+    /// then one table after the other. In another order the two would wait for each other.
+    const FIRST: &str = "DO $$ BEGIN \
+         IF to_regclass('journal_head') IS NOT NULL THEN \
+             LOCK TABLE journal_head IN ACCESS EXCLUSIVE MODE; \
+         END IF; \
+     END $$;\n";
+
     async fn oldest_program(&mut self) -> SqlResult<Option<String>> {
         sqlx::query(MAKE).execute(&mut *self).await?;
         sqlx::query_scalar(READ).fetch_optional(self).await
@@ -103,14 +120,28 @@ pub(super) async fn migrate<C: Marked>(
     for migrator in migrators {
         // What a newer program has added does not disturb this one: it would say so.
         migrator.set_ignore_missing(true);
-        let migrated = migrator.run_direct(None, connection, false).await;
-        migrated.map_err(|source| OpenError::Migrate { database: database.to_owned(), source })?;
+        let mut tries = 1..MAX_TRIES;
+        while let Err(source) = migrator.run_direct(None, connection, false).await {
+            // Readers may have locked tables in another order. They have got on since.
+            if !is_deadlock(&source) || tries.next().is_none() {
+                return Err(OpenError::Migrate { database: database.to_owned(), source });
+            }
+        }
         oldest = oldest.max(migrator.iter().map(|migration| asked(migration.sql.as_str())).max());
     }
     if let Some(oldest) = oldest.filter(|_| oldest != kept) {
         connection.set_oldest_program(&oldest.to_string()).await.map_err(sql)?;
     }
     connection.unlock().await.map_err(locking)
+}
+
+/// Whether the server has given a migration up so that others get on.
+fn is_deadlock(error: &MigrateError) -> bool {
+    const DEADLOCK_DETECTED: &str = "40P01";
+    let MigrateError::ExecuteMigration(sqlx::Error::Database(error), _) = error else {
+        return false;
+    };
+    error.code().as_deref() == Some(DEADLOCK_DETECTED)
 }
 
 /// The oldest program that a migration names; if it names none, the newest there is.

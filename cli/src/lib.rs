@@ -1,0 +1,34 @@
+//! `agora`: everything in one process, the client commands and the operator commands.
+
+/// The system's costs a tenth of a write, most of it for what SQLite and HTTP/2 allocate.
+#[cfg(not(windows))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+mod arguments;
+mod client;
+mod command;
+mod duration;
+mod error;
+mod folder;
+mod import;
+mod json;
+mod output;
+mod progress;
+mod render;
+mod token;
+mod up;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+/// Does what the command line says.
+#[tokio::main]
+pub async fn main() -> ExitCode {
+    match command::run(arguments::Arguments::parse()).await {
+        Ok(code) => code,
+        Err(error) => error.report(),
+    }
+}
