@@ -360,6 +360,16 @@ impl System {
         leaders
     }
 
+    /// What a service's first replica measures.
+    pub async fn metrics(&self, service: Service) -> Option<String> {
+        http_get(self.services[service as usize].first()?.http, "/metrics").await
+    }
+
+    /// What a service's first replica says of its parts, as long as it is ready.
+    pub async fn health(&self, service: Service) -> Option<String> {
+        http_get(self.services[service as usize].first()?.http, "/readyz").await
+    }
+
     /// Where the services are.
     pub fn addresses(&self) -> Addresses {
         let addresses = |service: Service| {

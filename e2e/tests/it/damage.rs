@@ -56,7 +56,7 @@ async fn digest(up: &Up, position: &str) -> Result<GetViewDigestResponse> {
 
 /// The files below a folder that hold the messages of the comments' stream, the oldest
 /// first.
-fn blocks(folder: &Path) -> Result<Vec<PathBuf>> {
+pub fn blocks(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut folders = vec![folder.to_owned()];
     let mut blocks = Vec::new();
     while let Some(folder) = folders.pop() {

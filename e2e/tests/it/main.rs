@@ -5,6 +5,7 @@
 mod check;
 mod damage;
 mod errors;
+mod failures;
 mod fallback;
 mod fork;
 mod heal;

@@ -191,7 +191,11 @@ impl<S: Store> Relay<S> {
                     self.health.set_ready(false, &text);
                     continue;
                 }
-                _ if self.agreed => tracing::warn!(error = %text, "relay stopped"),
+                _ if self.agreed => {
+                    tracing::warn!(error = %text, "relay stopped");
+                    // Writes go on all the same.
+                    self.health.set_ready(true, &text);
+                }
                 _ => {
                     tracing::warn!(error = %text, "journal not compared yet");
                     self.health.set_ready(false, &text);
