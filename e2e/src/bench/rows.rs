@@ -1,5 +1,7 @@
 //! What is measured, row by row.
 
+mod view;
+
 use std::{
     collections::HashMap,
     path::Path,

@@ -32,6 +32,9 @@ struct Arguments {
     /// Comments of the large thread. 1000000 takes some minutes.
     #[arg(long, default_value_t = 100_000)]
     large: u64,
+    /// Comments of the view that is made anew while it is read. 1000000 takes some minutes.
+    #[arg(long, default_value_t = 200_000)]
+    view: u64,
     /// Measure PostgreSQL against SQLite, and nothing else.
     #[arg(long, conflicts_with = "only")]
     postgres: bool,
@@ -62,6 +65,8 @@ enum What {
     Large,
     /// The rebuild of the view, of what the others have written.
     Rebuild,
+    /// The rebuild of the view while it is read.
+    View,
 }
 
 #[derive(Subcommand)]
@@ -126,6 +131,7 @@ async fn measure(arguments: &Arguments) -> Result<Vec<Row>> {
             }
             What::Large => rows.push(bench.large_thread(arguments.large).await?),
             What::Rebuild => rows.extend(bench.rebuild().await?),
+            What::View => rows.extend(bench.view(arguments.view).await?),
         }
     }
     Ok(rows)
