@@ -93,10 +93,7 @@ impl Event {
 
         let message = proto::Event::decode(bytes)
             .map_err(|error| DecodeError::Malformed(error.to_string()))?;
-        let source = proto::Source::try_from(message.source)
-            .ok()
-            .and_then(|source| Source::try_from(source).ok())
-            .ok_or_else(|| malformed("source"))?;
+        let source = source(&message).ok_or_else(|| malformed("source"))?;
         let aggregate = match message.aggregate_id.as_ref() {
             [] => None,
             id => Some(Uuid::from_slice(id).map_err(|_| malformed("aggregate_id"))?),
@@ -129,6 +126,19 @@ impl Event {
         })
     }
 
+    /// Whose event it is and on which site, of any event whose envelope is valid: of a type
+    /// that this program does not know, too.
+    pub(crate) fn decode_place(bytes: Bytes) -> Result<(Source, Site), DecodeError> {
+        let malformed = |field: &str| DecodeError::Malformed(format!("invalid {field}"));
+
+        let message = proto::Event::decode(bytes)
+            .map_err(|error| DecodeError::Malformed(error.to_string()))?;
+        Ok((
+            source(&message).ok_or_else(|| malformed("source"))?,
+            message.site.parse().map_err(|_| malformed("site"))?,
+        ))
+    }
+
     /// The last token of its subject, such as `created`.
     pub const fn subject_token(&self) -> &'static str {
         match self.kind {
@@ -141,6 +151,10 @@ impl Event {
             Kind::RevisionDecided(_) => "decided",
         }
     }
+}
+
+fn source(message: &proto::Event) -> Option<Source> {
+    Source::try_from(proto::Source::try_from(message.source).ok()?).ok()
 }
 
 /// The name of an event type, as in the proto's `kind`.

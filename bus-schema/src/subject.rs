@@ -1,6 +1,8 @@
 use std::{fmt, str::FromStr};
 
-use crate::{Event, Site, Source};
+use bytes::Bytes;
+
+use crate::{DecodeError, Event, Site, Source};
 
 /// Where an event is published: `agora.<source>.<site>.<event>`, for example
 /// `agora.comment.blog.created`. One filter reads one site's whole history.
@@ -27,6 +29,17 @@ impl Subject {
             site: event.site.clone(),
             event: event.subject_token().to_owned(),
         }
+    }
+
+    /// The subject of an encoded event of a type that this program does not know: its last
+    /// token is `unknown`. Who has a journal publishes all of it, whatever newer program
+    /// wrote it.
+    ///
+    /// # Errors
+    /// [`DecodeError::Malformed`].
+    pub fn of_unknown(bytes: Bytes) -> Result<Self, DecodeError> {
+        let (source, site) = Event::decode_place(bytes)?;
+        Ok(Self { source, site, event: "unknown".to_owned() })
     }
 
     /// The source that owns the event.

@@ -180,8 +180,13 @@ fn an_unknown_type_is_known_by_what_it_happened_to() {
     // A field of a number that this program does not know.
     let mut bytes = newer.encode_to_vec();
     bytes.extend([0xfa, 0x3e, 0x00]);
-    let refused = Event::decode(bytes.into()).unwrap_err();
+    let bytes = Bytes::from(bytes);
+    let refused = Event::decode(bytes.clone()).unwrap_err();
     assert_eq!(refused, DecodeError::UnknownType { aggregate: Some(id(4)) });
+    let subject = Subject::of_unknown(bytes).unwrap();
+    let Event { source, site, .. } = &samples()[0];
+    assert_eq!(subject.to_string(), format!("agora.{source}.{site}.unknown"));
+    assert_eq!(subject.to_string().parse(), Ok(subject));
 }
 
 #[test]

@@ -103,6 +103,14 @@ impl Postgres {
         self.execute(format!("ALTER DATABASE {copy} RENAME TO {database}")).await
     }
 
+    /// Connects to a database as the role that owns it.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn connect_to(&self, database: &str) -> Result<PgConnection, sqlx::Error> {
+        PgConnection::connect(&self.url(database)).await
+    }
+
     async fn execute(&self, statement: String) -> Result {
         let mut connection = self.connect().await?;
         sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await?;

@@ -4,6 +4,7 @@ use std::{
     time::Duration,
 };
 
+use bus_schema::Source;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
@@ -31,6 +32,27 @@ pub enum Service {
 impl Service {
     /// Every service.
     pub const ALL: [Self; 4] = [Self::Post, Self::Comment, Self::Moderation, Self::Query];
+    /// Those that own events.
+    pub const OWNERS: [Self; 3] = [Self::Post, Self::Comment, Self::Moderation];
+
+    /// Who owns the events of a source.
+    pub const fn of(source: Source) -> Self {
+        match source {
+            Source::Post => Self::Post,
+            Source::Comment => Self::Comment,
+            Source::Moderation => Self::Moderation,
+        }
+    }
+
+    /// Whose events it applies.
+    pub const fn consumes(self) -> &'static [Source] {
+        match self {
+            Self::Post => &[],
+            Self::Comment => &[Source::Post, Source::Moderation],
+            Self::Moderation => &[Source::Post, Source::Comment],
+            Self::Query => &Source::ALL,
+        }
+    }
 
     /// Its name as `agora serve` takes it.
     pub const fn as_str(self) -> &'static str {

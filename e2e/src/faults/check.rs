@@ -1,5 +1,7 @@
 //! Whether everything holds that was promised, by the numbers of the invariants.
 
+mod letters;
+
 use std::{
     collections::{HashMap, HashSet},
     process::Stdio,
@@ -7,16 +9,16 @@ use std::{
 
 use agora_proto::{
     admin::v1::{
-        GetJournalHeadRequest, GetStreamStatusRequest, GetViewDigestRequest,
-        ListDeadLettersRequest, ReadJournalRequest, RefillStreamRequest,
-        dead_letter_service_client::DeadLetterServiceClient,
-        journal_service_client::JournalServiceClient, stream_service_client::StreamServiceClient,
+        GetJournalHeadRequest, GetStreamStatusRequest, GetViewDigestRequest, ReadJournalRequest,
+        RefillStreamRequest, journal_service_client::JournalServiceClient,
+        stream_service_client::StreamServiceClient,
     },
     comment::v1::GetCommentRequest,
     event::v1::{self as event, Decision},
     moderation::v1::ListCasesRequest,
 };
-use bus_schema::{Checkpoint, CommentId, Event, Hash, Kind, Sequence, Source, Stream};
+use bus_schema::{Checkpoint, CommentId, DecodeError, Event, Kind, Sequence, Source, Stream};
+use bytes::Bytes;
 use chassis::content;
 use tokio::process::Command;
 use tonic::Code;
@@ -25,10 +27,11 @@ use uuid::Uuid;
 
 use super::{
     SITE,
+    inject::Poisoned,
     load::{Load, Shared},
     record::{Acknowledged, Told, What},
 };
-use crate::{Client, Connection, Result, Role, Service, System, program, wait_until};
+use crate::{Client, Connection, Result, Role, System, program, wait_until};
 
 /// What checking has found.
 #[derive(Debug, Default)]
@@ -50,7 +53,21 @@ impl Found {
 }
 
 /// A journal as it was read and verified.
-type Journal = Vec<(Event, Hash)>;
+type Journal = Vec<Entry>;
+
+/// A row of a journal.
+struct Entry {
+    at: Checkpoint,
+    bytes: Bytes,
+    /// Nothing if no program knows its type.
+    event: Option<Event>,
+    aggregate: Option<Uuid>,
+}
+
+/// The events of a journal that a program knows.
+fn events(journal: &Journal) -> impl Iterator<Item = &Event> {
+    journal.iter().filter_map(|entry| entry.event.as_ref())
+}
 
 fn journals(client: &Client, source: Source) -> JournalServiceClient<Connection> {
     match source {
@@ -65,14 +82,6 @@ fn streams(client: &Client, source: Source) -> StreamServiceClient<Connection> {
         Source::Post => client.streams.post.clone(),
         Source::Comment => client.streams.comment.clone(),
         Source::Moderation => client.streams.moderation.clone(),
-    }
-}
-
-fn letters(client: &Client, service: Service) -> DeadLetterServiceClient<Connection> {
-    match service {
-        Service::Post | Service::Comment => client.letters.comment.clone(),
-        Service::Moderation => client.letters.moderation.clone(),
-        Service::Query => client.letters.query.clone(),
     }
 }
 
@@ -180,7 +189,11 @@ pub async fn settle(system: &System, load: Load) -> Result<Found> {
 ///
 /// # Errors
 /// If something cannot be read.
-pub(super) async fn check(system: &System, shared: &Shared) -> Result<Found> {
+pub(super) async fn check(
+    system: &System,
+    shared: &Shared,
+    poisoned: &[Poisoned],
+) -> Result<Found> {
     let mut found = Found::default();
     let client = system.client("checker", Role::Operator)?;
     let mut all = HashMap::new();
@@ -196,8 +209,8 @@ pub(super) async fn check(system: &System, shared: &Shared) -> Result<Found> {
         acknowledged(&all, &told.acknowledged, &mut found);
         only_approved(&all, &told, &mut found);
     }
-    decisions(&all, &mut found);
-    nothing_parked(&client, &mut found).await?;
+    decisions(&all, poisoned, &mut found);
+    letters::check(system, &all, poisoned, &mut found).await?;
     views(system, &mut found).await?;
     verify(system, &mut found).await?;
     Ok(found)
@@ -218,7 +231,13 @@ async fn read(client: &Client, source: Source, found: &mut Found) -> Result<Jour
                     .add(format!("I2: the journal of {source} does not chain at {}", row.sequence));
                 return Ok(journal);
             }
-            journal.push((Event::decode(row.event)?, head.hash));
+            let bytes = row.event;
+            let (event, aggregate) = match Event::decode(bytes.clone()) {
+                Ok(event) => (Some(event.clone()), event.aggregate),
+                Err(DecodeError::UnknownType { aggregate }) => (None, aggregate),
+                Err(error) => return Err(error.into()),
+            };
+            journal.push(Entry { at: head, bytes, event, aggregate });
         }
     }
     Ok(journal)
@@ -245,19 +264,19 @@ async fn stream_equals(
     }
     let config = async_nats::jetstream::consumer::pull::OrderedConfig::default();
     let mut messages = stream.create_consumer(config).await?.messages().await?;
-    for (event, hash) in journal {
+    for Entry { at, bytes, .. } in journal {
         let next = tokio::time::timeout(std::time::Duration::from_secs(10), messages.next()).await;
         let Ok(Some(message)) = next else {
-            found.add(format!("I3: {name} does not show message {}", event.sequence));
+            found.add(format!("I3: {name} does not show message {}", at.sequence));
             return Ok(());
         };
         let message = message?;
         let header = message.headers.as_ref().and_then(|all| all.get(Stream::HASH_HEADER));
-        let is_same = message.info()?.stream_sequence == event.sequence.0
-            && message.payload == event.encode()
-            && header.map(|value| value.to_string()) == Some(hash.to_hex());
+        let is_same = message.info()?.stream_sequence == at.sequence.0
+            && message.payload == *bytes
+            && header.map(|value| value.to_string()) == Some(at.hash.to_hex());
         if !is_same {
-            found.add(format!("I3: {name} holds something else at {}", event.sequence));
+            found.add(format!("I3: {name} holds something else at {}", at.sequence));
             return Ok(());
         }
     }
@@ -267,7 +286,7 @@ async fn stream_equals(
 /// What was acknowledged is there, once (I1, I10).
 fn acknowledged(all: &HashMap<Source, Journal>, told: &[Acknowledged], found: &mut Found) {
     let mut by_request: HashMap<Uuid, Vec<&Event>> = HashMap::new();
-    for (event, _) in all.values().flatten() {
+    for event in all.values().flat_map(events) {
         if let Some(request) = event.request {
             by_request.entry(request.id.uuid()).or_default().push(event);
         }
@@ -323,7 +342,7 @@ fn is_same(event: &Event, what: &What) -> bool {
 /// The revisions of the comments' journal: by comment and number, the id and the text.
 fn revisions(journal: &Journal) -> HashMap<(Uuid, u32), (Uuid, String)> {
     let mut revisions = HashMap::new();
-    for (event, _) in journal {
+    for event in events(journal) {
         let (number, body) = match &event.kind {
             Kind::CommentCreated(created) => (1, created.body.as_ref()),
             Kind::CommentUpdated(updated) => (updated.revision, updated.body.as_ref()),
@@ -339,9 +358,8 @@ fn revisions(journal: &Journal) -> HashMap<(Uuid, u32), (Uuid, String)> {
 /// Readers have seen nothing that was not approved (I7).
 fn only_approved(all: &HashMap<Source, Journal>, told: &Told, found: &mut Found) {
     let revisions = revisions(&all[&Source::Comment]);
-    let approved: HashSet<Uuid> = all[&Source::Moderation]
-        .iter()
-        .filter_map(|(event, _)| match &event.kind {
+    let approved: HashSet<Uuid> = events(&all[&Source::Moderation])
+        .filter_map(|event| match &event.kind {
             Kind::RevisionDecided(decided) if decided.decision() == Decision::Approved => {
                 Uuid::from_slice(&decided.revision_id).ok()
             }
@@ -364,13 +382,13 @@ fn only_approved(all: &HashMap<Source, Journal>, told: &Told, found: &mut Found)
 
 /// Every revision was judged once; every decision names a revision that there is, by its id
 /// and its number; a later one names the one that it replaces (I4, I8).
-fn decisions(all: &HashMap<Source, Journal>, found: &mut Found) {
+fn decisions(all: &HashMap<Source, Journal>, poisoned: &[Poisoned], found: &mut Found) {
     let made: HashMap<Uuid, (Uuid, u32)> = revisions(&all[&Source::Comment])
         .into_iter()
         .map(|((comment, number), (id, _))| (id, (comment, number)))
         .collect();
     let mut last: HashMap<Uuid, Uuid> = HashMap::new();
-    for (event, _) in &all[&Source::Moderation] {
+    for event in events(&all[&Source::Moderation]) {
         let Kind::RevisionDecided(decided) = &event.kind else { continue };
         let Ok(id) = Uuid::from_slice(&decided.revision_id) else { continue };
         match made.get(&id) {
@@ -390,25 +408,15 @@ fn decisions(all: &HashMap<Source, Journal>, found: &mut Found) {
             ));
         }
     }
-    for id in made.keys().filter(|id| !last.contains_key(*id)) {
-        found.add(format!("I4: revision {id} was never judged"));
-    }
-}
-
-/// Nothing was parked: there was nothing that could not be applied (I9).
-async fn nothing_parked(client: &Client, found: &mut Found) -> Result {
-    for service in [Service::Comment, Service::Moderation, Service::Query] {
-        let request = ListDeadLettersRequest::default();
-        let answers = letters(client, service).list_dead_letters(request).await;
-        let mut answers = answers?.into_inner();
-        while let Some(answer) = answers.message().await? {
-            for letter in answer.dead_letters {
-                let (sequence, error) = (letter.sequence, letter.error);
-                found.add(format!("I9: {service} has parked event {sequence}: {error}"));
-            }
+    for event in events(&all[&Source::Comment]) {
+        let id = event.id.uuid();
+        let waits = poisoned
+            .iter()
+            .any(|poison| poison.parks(Source::Comment, event.sequence, event.aggregate));
+        if made.contains_key(&id) && !last.contains_key(&id) && !waits {
+            found.add(format!("I4: revision {id} was never judged"));
         }
     }
-    Ok(())
 }
 
 /// All views hold the same (I5).

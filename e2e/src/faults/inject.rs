@@ -1,5 +1,7 @@
 //! Making things fail.
 
+mod poison;
+
 use std::{
     collections::{HashMap, HashSet},
     fs,
@@ -14,13 +16,12 @@ use tokio::time::{Instant, sleep};
 
 use super::{check, load::Load, plan::Fault};
 use crate::{Result, Role, Service, System, wait_until};
+pub use poison::Poisoned;
 
 /// How many bytes are cut off a stream's end at most.
 const MAX_CUT: u64 = 4_096;
 /// How often it is looked whether a process has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// The services that own events.
-pub const OWNERS: [Service; 3] = [Service::Post, Service::Comment, Service::Moderation];
 
 /// Injects faults into a system.
 pub struct Injector<'s> {
@@ -30,12 +31,14 @@ pub struct Injector<'s> {
     backups: HashMap<Option<Service>, PathBuf>,
     /// The streams in whose files a byte was flipped, which nobody may have noticed.
     pub flipped: HashSet<Source>,
+    /// The events that nobody can apply.
+    pub poisoned: Vec<Poisoned>,
 }
 
 impl<'s> Injector<'s> {
     /// Nothing has failed yet.
     pub fn new(system: &'s mut System) -> Self {
-        Self { system, backups: HashMap::new(), flipped: HashSet::new() }
+        Self { system, backups: HashMap::new(), flipped: HashSet::new(), poisoned: Vec::new() }
     }
 
     /// Waits, and starts again what has ended by itself, as a supervisor does.
@@ -59,7 +62,7 @@ impl<'s> Injector<'s> {
         let folder = self.system.folder().join("backup");
         fs::create_dir_all(&folder)?;
         if self.system.postgres.is_none() {
-            for service in OWNERS {
+            for service in Service::OWNERS {
                 let to = folder.join(format!("{}.db", service.as_str()));
                 let copy = format!("VACUUM INTO '{}'", to.display());
                 let from = SqliteConnectOptions::new().filename(self.system.database(service));
@@ -169,6 +172,7 @@ impl<'s> Injector<'s> {
                 }
                 Ok(())
             }
+            Fault::Poison(source) => self.poison(source).await,
         }
     }
 

@@ -74,8 +74,9 @@ pub async fn run(
         }
         sleep(Duration::from_millis(100)).await;
     }
+    let poisoned = injector.poisoned;
     let found = match heal {
-        Some(_) => check::check(&system, &shared).await?,
+        Some(_) => check::check(&system, &shared, &poisoned).await?,
         None => Found {
             findings: vec![format!("not quiet {} s after the last fault", patience.as_secs())],
             ..Found::default()

@@ -1,7 +1,8 @@
 use std::{collections::VecDeque, future::IntoFuture as _, pin::Pin};
 
 use async_nats::jetstream::{context::PublishError, message::PublishMessage, publish::PublishAck};
-use bus_schema::{Event, Sequence, Stream, Subject};
+use bus_schema::{DecodeError, Event, Sequence, Stream, Subject};
+use bytes::Bytes;
 
 use super::stream::Remote;
 use crate::{journal::Row, planted, telemetry};
@@ -28,7 +29,7 @@ pub(super) enum Failed {
     #[error("event {0} was stored as message {1}")]
     Misplaced(Sequence, u64),
     #[error("event {0} of the journal cannot be read")]
-    Unreadable(Sequence, #[source] bus_schema::DecodeError),
+    Unreadable(Sequence, #[source] DecodeError),
 }
 
 impl<'r> Publisher<'r> {
@@ -46,24 +47,23 @@ impl<'r> Publisher<'r> {
         if self.on_their_way.len() >= WINDOW {
             self.settle_one().await?;
         }
-        let event = Event::decode(row.event.clone())
-            .map_err(|error| Failed::Unreadable(row.sequence, error))?;
+        let (subject, traceparent) =
+            address(row.event.clone()).map_err(|error| Failed::Unreadable(row.sequence, error))?;
         let mut message = PublishMessage::build()
             .payload(row.event.clone())
             .header(Stream::HASH_HEADER, row.hash.to_hex());
         if !planted::is("publish-without-the-fence") {
             message = message.expected_last_sequence(row.sequence.0 - 1);
         }
-        if !event.traceparent.is_empty() {
-            message = message.header(Stream::TRACE_HEADER, event.traceparent.as_str());
+        if !traceparent.is_empty() {
+            message = message.header(Stream::TRACE_HEADER, traceparent.as_str());
             let span = tracing::info_span!("publish", sequence = row.sequence.0);
-            telemetry::span_parent(&span, &event.traceparent);
+            telemetry::span_parent(&span, &traceparent);
         }
-        let subject = Subject::of(&event).to_string();
         let answer = self
             .remote
             .jetstream()
-            .send_publish(subject, message)
+            .send_publish(subject.to_string(), message)
             .await
             .map_err(|error| Failed::Publish(row.sequence, error))?;
         self.on_their_way.push_back((row.sequence, Box::pin(answer.into_future())));
@@ -81,5 +81,17 @@ impl<'r> Publisher<'r> {
         }
         self.stored = sequence;
         Ok(())
+    }
+}
+
+/// Where an event is published, and the trace that it belongs to. A newer program may have
+/// written events of a type that this one does not know, before it was rolled back or beside
+/// this one: they are as much the journal's as all others, and what follows them must not
+/// wait.
+fn address(bytes: Bytes) -> Result<(Subject, String), DecodeError> {
+    match Event::decode(bytes.clone()) {
+        Ok(event) => Ok((Subject::of(&event), event.traceparent)),
+        Err(DecodeError::UnknownType { .. }) => Ok((Subject::of_unknown(bytes)?, String::new())),
+        Err(error) => Err(error),
     }
 }
