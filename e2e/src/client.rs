@@ -25,7 +25,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use crate::Result;
+use crate::{Result, Service};
 
 /// How long a replica may be silent.
 const SHORT: Duration = Duration::from_secs(1);
@@ -153,6 +153,27 @@ pub struct Addresses {
     pub moderation: Vec<String>,
     /// The query service.
     pub query: Vec<String>,
+}
+
+impl Addresses {
+    /// Where a service is.
+    pub const fn of(&self, service: Service) -> &Vec<String> {
+        match service {
+            Service::Post => &self.post,
+            Service::Comment => &self.comment,
+            Service::Moderation => &self.moderation,
+            Service::Query => &self.query,
+        }
+    }
+
+    pub(crate) const fn of_mut(&mut self, service: Service) -> &mut Vec<String> {
+        match service {
+            Service::Post => &mut self.post,
+            Service::Comment => &mut self.comment,
+            Service::Moderation => &mut self.moderation,
+            Service::Query => &mut self.query,
+        }
+    }
 }
 
 impl Client {

@@ -13,7 +13,7 @@ mod system;
 pub use client::{Client, Connection, Raw, Role, token};
 pub use data::{comments, files};
 pub use nats::Nats;
-pub use postgres::Postgres;
+pub use postgres::{Postgres, Standby};
 pub use process::{Process, free_port, next_program, program, wait_until};
 pub use system::{Databases, Service, Setup, System};
 

@@ -1,3 +1,5 @@
+mod standby;
+
 use std::{
     path::{Path, PathBuf},
     process::Command,
@@ -10,6 +12,7 @@ use crate::{
     Process, Result, free_port,
     process::{PATIENCE, variable},
 };
+pub use standby::Standby;
 
 /// A PostgreSQL server on a port and with a data folder of its own, which it keeps when it
 /// is killed and started again.
@@ -27,22 +30,12 @@ impl Postgres {
     /// # Errors
     /// If it cannot be started.
     pub async fn start(folder: &Path) -> Result<Self> {
-        let programs = variable("AGORA_POSTGRES_BIN")?;
         let template = variable("AGORA_POSTGRES_TEMPLATE")?;
         let data = folder.join("postgres");
         copy(Path::new(&template), &data)?;
         let_through(folder)?;
         let port = free_port()?;
-        let (port_text, data_text) = (port.to_string(), path_text(&data)?);
-        let arguments = [
-            ["-D", data_text],
-            ["-p", &port_text],
-            ["-c", "listen_addresses=127.0.0.1"],
-            ["-c", "unix_socket_directories="],
-        ];
-        let program = Path::new(&programs).join("postgres");
-        let log = folder.join("postgres.log");
-        let process = Process::start_as_owner(&data, &program, &arguments.concat(), &[], &log)?;
+        let process = serve(&data, port)?;
         let mut server = Self { process, port, data };
         server.ready().await?;
         server.execute("CREATE ROLE service LOGIN".into()).await?;
@@ -111,6 +104,10 @@ impl Postgres {
         PgConnection::connect(&self.url(database)).await
     }
 
+    async fn connect_at(port: u16, database: &str) -> Result<PgConnection, sqlx::Error> {
+        PgConnection::connect(&format!("postgres://agora@127.0.0.1:{port}/{database}")).await
+    }
+
     async fn execute(&self, statement: String) -> Result {
         let mut connection = self.connect().await?;
         sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await?;
@@ -118,8 +115,7 @@ impl Postgres {
     }
 
     async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
-        let url = format!("postgres://agora@127.0.0.1:{}/postgres", self.port);
-        PgConnection::connect(&url).await
+        Self::connect_at(self.port, "postgres").await
     }
 
     /// Kills it with SIGKILL.
@@ -172,6 +168,22 @@ impl Postgres {
             }
         }
     }
+}
+
+/// Starts a server on a data folder.
+fn serve(data: &Path, port: u16) -> Result<Process> {
+    let program = Path::new(&variable("AGORA_POSTGRES_BIN")?).join("postgres");
+    let (port_text, data_text) = (port.to_string(), path_text(data)?);
+    let arguments = [
+        ["-D", data_text],
+        ["-p", &port_text],
+        ["-c", "listen_addresses=127.0.0.1"],
+        ["-c", "unix_socket_directories="],
+        // After a kill it would open and sync each of its thousands of files.
+        ["-c", "recovery_init_sync_method=syncfs"],
+    ];
+    let log = data.with_extension("log");
+    Process::start_as_owner(data, &program, &arguments.concat(), &[], &log)
 }
 
 fn path_text(path: &Path) -> Result<&str> {

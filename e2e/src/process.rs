@@ -219,8 +219,9 @@ impl Process {
     }
 }
 
+/// Has a program run as the user whom a folder belongs to.
 #[cfg(unix)]
-fn run_as_owner(command: &mut Command, folder: &Path) -> Result {
+pub(crate) fn run_as_owner(command: &mut Command, folder: &Path) -> Result {
     use std::os::unix::fs::MetadataExt as _;
 
     let owner = std::fs::metadata(folder)?;
@@ -229,6 +230,6 @@ fn run_as_owner(command: &mut Command, folder: &Path) -> Result {
 }
 
 #[cfg(not(unix))]
-fn run_as_owner(_command: &mut Command, _folder: &Path) -> Result {
+pub(crate) fn run_as_owner(_command: &mut Command, _folder: &Path) -> Result {
     Ok(())
 }

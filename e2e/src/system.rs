@@ -341,15 +341,16 @@ impl System {
         Ok(self.proxy.as_ref().ok_or("the system has no proxy")?)
     }
 
-    /// A caller of each replica of the query service.
+    /// Callers of one replica each of a service, and of all replicas of the others.
     ///
     /// # Errors
     /// If the key cannot sign.
-    pub fn each_query(&self, user: &str, role: Role) -> Result<Vec<Client>> {
+    pub fn each(&self, service: Service, user: &str, role: Role) -> Result<Vec<Client>> {
         let (addresses, token) = (self.addresses(), self.token(user, role)?);
-        let each = addresses.query.iter().map(|query| {
-            let query = vec![query.clone()];
-            Client::new(&Addresses { query, ..addresses.clone() }, Some(&token))
+        let each = addresses.of(service).iter().map(|replica| {
+            let mut addresses = addresses.clone();
+            *addresses.of_mut(service) = vec![replica.clone()];
+            Client::new(&addresses, Some(&token))
         });
         each.collect()
     }

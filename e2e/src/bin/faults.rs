@@ -19,6 +19,8 @@ use e2e::{
 
 /// How many faults a run has: at most a minute and a half.
 const FAULTS: usize = 16;
+/// Among how many faults there is one of every kind.
+const RARE: usize = 50;
 /// The runs of CI: the seeds, and what the databases are in.
 const CI: [(u64, Where); 3] = [(1, Where::Sqlite), (2, Where::Postgres), (3, Where::Replicas)];
 
@@ -46,14 +48,17 @@ struct Arguments {
     /// How many faults a run has.
     #[arg(long, default_value_t = FAULTS)]
     faults: usize,
+    /// Inject those faults alone whose description begins like this, such as `kill`.
+    #[arg(long, value_name = "WORDS")]
+    only: Option<String>,
     /// What the databases are in; without it the runs take turns.
     #[arg(long, value_enum)]
     on: Option<Where>,
     /// A fixed set of short runs.
-    #[arg(long, conflicts_with_all = ["seed", "minutes", "on"])]
+    #[arg(long, conflicts_with_all = ["seed", "minutes", "on", "only"])]
     ci: bool,
     /// Plant bugs into the program, which must be built for that, and show that each is found.
-    #[arg(long, conflicts_with_all = ["seed", "minutes", "on", "ci"])]
+    #[arg(long, conflicts_with_all = ["seed", "minutes", "on", "only", "ci"])]
     planted: bool,
     /// Plant these alone.
     #[arg(long, requires = "planted")]
@@ -133,7 +138,12 @@ async fn all(arguments: &Arguments) -> Result<bool> {
 }
 
 async fn one(arguments: &Arguments, seed: u64, place: Where) -> Result<bool> {
-    let plan = Plan::new(seed, place.databases(), arguments.faults);
+    let mut plan = Plan::new(seed, place.databases(), arguments.faults);
+    if let Some(words) = &arguments.only {
+        plan = Plan::new(seed, place.databases(), arguments.faults * RARE);
+        plan.steps.retain(|step| step.fault.to_string().starts_with(words));
+        plan.steps.truncate(arguments.faults);
+    }
     let report = run(&plan, Conditions::default(), |line| {
         if !arguments.json {
             println!("{line}");

@@ -31,7 +31,7 @@ use super::{
     load::{Load, Shared},
     record::{Acknowledged, Told, What},
 };
-use crate::{Client, Connection, Result, Role, System, program, wait_until};
+use crate::{Client, Connection, Result, Role, Service, System, program, wait_until};
 
 /// What checking has found.
 #[derive(Debug, Default)]
@@ -151,13 +151,22 @@ pub(super) async fn refill(system: &System, source: Source) -> Result<bool> {
     }
 }
 
-/// Whether every revision is decided on, and every replica's view includes everything.
+/// Whether every revision is decided on, every replica's view includes everything, and every
+/// replica that owns a journal has compared it.
 pub async fn is_quiet(system: &System) -> bool {
     let Ok(client) = system.client("checker", Role::Operator) else { return false };
     let Some(heads) = heads(&client).await else { return false };
+    for (source, expected) in Source::ALL.into_iter().zip(heads) {
+        let each = system.each(Service::of(source), "checker", Role::Operator);
+        for replica in each.unwrap_or_default() {
+            if head(&replica, source).await != Some(expected) {
+                return false;
+            }
+        }
+    }
     let [posts, comments, decisions] = heads;
     let position = format!("post:{posts},comment:{comments},moderation:{decisions}");
-    for query in system.each_query("checker", Role::Operator).unwrap_or_default() {
+    for query in system.each(Service::Query, "checker", Role::Operator).unwrap_or_default() {
         if !query.view_includes(SITE, &position).await {
             return false;
         }
@@ -182,7 +191,7 @@ pub async fn settle(system: &System, load: Load) -> Result<Found> {
     let shared = load.shared();
     load.stop().await?;
     wait_until("everything to be equal", || is_quiet(system)).await?;
-    check(system, &shared).await
+    check(system, &shared, &[]).await
 }
 
 /// Checks everything, once it is quiet.
@@ -422,7 +431,7 @@ fn decisions(all: &HashMap<Source, Journal>, poisoned: &[Poisoned], found: &mut 
 /// All views hold the same (I5).
 async fn views(system: &System, found: &mut Found) -> Result {
     let mut first = None;
-    for client in system.each_query("checker", Role::Operator)? {
+    for client in system.each(Service::Query, "checker", Role::Operator)? {
         let answer = client.view.clone().get_view_digest(GetViewDigestRequest {}).await?;
         let tables = answer.into_inner().tables;
         if *first.get_or_insert_with(|| tables.clone()) != tables {

@@ -15,7 +15,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, sqlite::SqliteCo
 use tokio::time::{Instant, sleep};
 
 use super::{check, load::Load, plan::Fault};
-use crate::{Result, Role, Service, System, wait_until};
+use crate::{Result, Role, Service, Standby, System, wait_until};
 pub use poison::Poisoned;
 
 /// How many bytes are cut off a stream's end at most.
@@ -152,6 +152,7 @@ impl<'s> Injector<'s> {
                 self.rest(time).await?;
                 self.system.postgres.as_mut().ok_or("there is no server")?.restart().await
             }
+            Fault::FailOver(time) => self.fail_over(time, load).await,
             Fault::RestoreBackup(service) => self.restore(service, load).await,
             Fault::LoseDatabase(service) => self.lose_database(service, load).await,
             Fault::LoseView => {
@@ -209,6 +210,22 @@ impl<'s> Injector<'s> {
         remove(&database);
         fs::copy(backup, &database)?;
         self.system.process(service).restart()
+    }
+
+    async fn fail_over(&mut self, time: Duration, load: &Load) -> Result {
+        self.mend().await?;
+        let primary = self.system.postgres.as_ref().ok_or("there is no server")?;
+        let standby = Standby::start(primary, self.system.folder()).await?;
+        standby.cut_off();
+        self.rest(time).await?;
+        let primary = self.system.postgres.as_ref().ok_or("there is no server")?;
+        wait_until("a standby to be behind", || async {
+            standby.is_behind(primary, Service::Comment.as_str()).await.unwrap_or(false)
+        })
+        .await?;
+        let _quiet = load.pause().await;
+        self.published().await?;
+        self.system.postgres.as_mut().ok_or("there is no server")?.fail_over(standby).await
     }
 
     async fn lose_database(&mut self, service: Service, load: &Load) -> Result {

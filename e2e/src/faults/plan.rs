@@ -55,6 +55,9 @@ pub enum Fault {
     DelayConnections(Duration, Duration),
     /// PostgreSQL is killed with SIGKILL, and away for this long.
     KillPostgres(Duration),
+    /// PostgreSQL is killed with SIGKILL, and a standby takes its place that has not heard
+    /// of what was written for so long.
+    FailOver(Duration),
     /// The databases are replaced by their backup.
     RestoreBackup(Service),
     /// A database is lost.
@@ -69,11 +72,10 @@ pub enum Fault {
 }
 
 /// What the issue asks for and this harness does not inject, and why.
-pub const NOT_INJECTED: [(&str, &str); 4] = [
+pub const NOT_INJECTED: [(&str, &str); 3] = [
     ("NATS as a cluster of three", "one server is started"),
     ("a full disk", "no small file system is mounted"),
     ("clock jumps", "no libfaketime is loaded"),
-    ("a failover to a standby that is behind", "no standby is started; backups are restored"),
 ];
 
 impl fmt::Display for Fault {
@@ -96,6 +98,9 @@ impl fmt::Display for Fault {
                 time.as_millis()
             ),
             Self::KillPostgres(time) => write!(f, "kill PostgreSQL for {} ms", time.as_millis()),
+            Self::FailOver(time) => {
+                write!(f, "fail over to a standby that is {} ms behind", time.as_millis())
+            }
             Self::RestoreBackup(service) => write!(f, "restore the backup of {service}"),
             Self::LoseDatabase(service) => write!(f, "lose the database of {service}"),
             Self::LoseView => write!(f, "lose the view"),
@@ -111,6 +116,7 @@ impl Fault {
         match self {
             // All databases are put back together.
             Self::RestoreBackup(_) if databases != Databases::Files => true,
+            Self::FailOver(_) => true,
             Self::RestoreBackup(service) | Self::LoseDatabase(service) => {
                 *service == Service::of(source)
             }
@@ -178,7 +184,8 @@ const EVERYWHERE: &[Kind] = &[
 ];
 
 /// What can fail on PostgreSQL.
-const ON_POSTGRES: &[Kind] = &[|draw| Fault::KillPostgres(draw.outage())];
+const ON_POSTGRES: &[Kind] =
+    &[|draw| Fault::KillPostgres(draw.outage()), |draw| Fault::FailOver(draw.outage())];
 
 impl Draw {
     fn kinds(&self) -> Vec<Kind> {

@@ -4,7 +4,7 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -26,6 +26,7 @@ use crate::Result;
 pub struct Proxy {
     port: u16,
     cuts: watch::Sender<u64>,
+    is_shut: Arc<AtomicBool>,
     delay_ms: Arc<AtomicU64>,
     _accepting: AbortOnDropHandle<()>,
 }
@@ -40,13 +41,17 @@ impl Proxy {
         let port = listener.local_addr()?.port();
         let cuts = watch::Sender::new(0);
         let delay_ms = Arc::new(AtomicU64::new(0));
-        let (cut, delay) = (cuts.clone(), delay_ms.clone());
+        let is_shut = Arc::new(AtomicBool::new(false));
+        let (cut, delay, shut) = (cuts.clone(), delay_ms.clone(), is_shut.clone());
         let accepting = AbortOnDropHandle::new(tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                if shut.load(Ordering::Relaxed) {
+                    continue;
+                }
                 tokio::spawn(pass(client, to, cut.subscribe(), delay.clone()));
             }
         }));
-        Ok(Self { port, cuts, delay_ms, _accepting: accepting })
+        Ok(Self { port, cuts, is_shut, delay_ms, _accepting: accepting })
     }
 
     /// Where it listens.
@@ -57,6 +62,12 @@ impl Proxy {
     /// Cuts every connection.
     pub fn cut(&self) {
         self.cuts.send_modify(|cuts| *cuts += 1);
+    }
+
+    /// Cuts every connection, and lets none through any more.
+    pub fn shut(&self) {
+        self.is_shut.store(true, Ordering::Relaxed);
+        self.cut();
     }
 
     /// Has everything take so much longer from now on.

@@ -85,7 +85,7 @@ fn consumers(system: &System) -> Result<Vec<Consumer>> {
         Consumer { service: Service::Comment, letters: client.letters.comment },
         Consumer { service: Service::Moderation, letters: client.letters.moderation },
     ];
-    for client in system.each_query(ACTOR, Role::Operator)? {
+    for client in system.each(Service::Query, ACTOR, Role::Operator)? {
         consumers.push(Consumer { service: Service::Query, letters: client.letters.query });
     }
     Ok(consumers)
