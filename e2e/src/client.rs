@@ -226,6 +226,18 @@ impl Client {
         })
     }
 
+    /// Whether the view includes a position and no more, and answers itself.
+    pub async fn view_is_at(&self, site: &str, position: &str) -> bool {
+        let (site, wanted) = (site.to_owned(), position.to_owned());
+        let request =
+            ListFeedRequest { site, position: wanted, page_size: 1, ..Default::default() };
+        let answer = self.query.clone().list_feed(request).await;
+        answer.is_ok_and(|answer| {
+            let answer = answer.into_inner();
+            answer.served_from() == ServedFrom::View && answer.position == position
+        })
+    }
+
     /// Whether the view includes a position, and answers itself.
     pub async fn view_includes(&self, site: &str, position: &str) -> bool {
         let (site, position) = (site.to_owned(), position.to_owned());

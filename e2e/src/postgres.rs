@@ -58,7 +58,7 @@ impl Postgres {
     /// # Errors
     /// What the server says.
     pub async fn make(&self, database: &str) -> Result {
-        self.execute(format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)")).await?;
+        self.forget(database).await?;
         self.execute(format!("CREATE DATABASE {database} OWNER service")).await
     }
 
@@ -87,12 +87,20 @@ impl Postgres {
         copied
     }
 
+    /// Drops a database, if there is one.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn forget(&self, database: &str) -> Result {
+        self.execute(format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)")).await
+    }
+
     /// Puts a copy in a database's place.
     ///
     /// # Errors
     /// What the server says.
     pub async fn put_back(&self, database: &str, copy: &str) -> Result {
-        self.execute(format!("DROP DATABASE {database} WITH (FORCE)")).await?;
+        self.forget(database).await?;
         self.execute(format!("ALTER DATABASE {copy} RENAME TO {database}")).await
     }
 

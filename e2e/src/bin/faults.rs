@@ -168,10 +168,12 @@ async fn planted(arguments: &Arguments) -> Result<bool> {
         let conditions = Conditions { heal: Duration::from_secs(30), planted: Some(bug.name) };
         // A run that cannot be ended has found something, too.
         let shown = match run(&plan, conditions, |_| {}).await {
-            Ok(report) => report.findings.first().cloned(),
-            Err(error) => Some(error.to_string()),
+            Ok(report) => {
+                report.findings.first().and_then(|text| Some(text.lines().next()?.into()))
+            }
+            // What the programs have printed comes before.
+            Err(error) => error.to_string().lines().last().map(str::to_owned),
         };
-        let shown = shown.and_then(|text| text.lines().next().map(str::to_owned));
         let is_found = without.is_good() && shown.is_some();
         found += u32::from(is_found);
         if arguments.json {

@@ -1,6 +1,7 @@
 //! Making things fail.
 
 mod poison;
+mod take_back;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -156,6 +157,7 @@ impl<'s> Injector<'s> {
             Fault::RestoreBackup(service) => self.restore(service, load).await,
             Fault::LoseDatabase(service) => self.lose_database(service, load).await,
             Fault::LoseView => {
+                load.view_is_lost();
                 self.system.process(Service::Query).kill().await?;
                 let view = self.system.database(Service::Query);
                 for path in [&view, &view.with_extension("2.db")] {
@@ -174,6 +176,7 @@ impl<'s> Injector<'s> {
                 Ok(())
             }
             Fault::Poison(source) => self.poison(source).await,
+            Fault::TakeBack(source) => self.take_back(source, load).await,
         }
     }
 

@@ -7,12 +7,13 @@ mod write;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use agora_proto::post::v1::CreatePostRequest;
+use bus_schema::{Event, Source};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tokio::{sync::RwLock, task::JoinSet, time::sleep};
 use tonic::{Code, Request, Response, Status};
@@ -23,7 +24,7 @@ use super::{
     SITE,
     record::{Record, What},
 };
-use crate::{Client, Result, Role, System, comments};
+use crate::{Client, Result, Role, Service, System, comments};
 
 /// How many clients write comments.
 const WRITERS: u64 = 6;
@@ -51,6 +52,10 @@ pub(super) struct Shared {
     pause: Arc<RwLock<()>>,
     texts: Vec<String>,
     posts: Vec<String>,
+    /// How often a source was taken back: what clients know of before, may not be.
+    takings: AtomicU64,
+    /// How often the view was lost.
+    lost_views: AtomicU64,
 }
 
 impl Load {
@@ -83,6 +88,8 @@ impl Load {
             pause: Arc::default(),
             texts: comments()?,
             posts,
+            takings: AtomicU64::new(0),
+            lost_views: AtomicU64::new(0),
         });
         let mut tasks = JoinSet::new();
         for number in 0..WRITERS {
@@ -92,10 +99,12 @@ impl Load {
         }
         let caller = Caller::new(system, "moderator", Role::Moderator, &shared, seed + 100)?;
         tasks.spawn(caller.moderate());
+        // The views of several replicas are not equally far.
+        let is_alone = system.replicas(Service::Query) == 1;
         for number in 0..READERS {
             let client = system.anonymous()?;
             let rng = StdRng::seed_from_u64(seed + 200 + number);
-            tasks.spawn(Caller { client, shared: shared.clone(), rng }.read());
+            tasks.spawn(Caller { client, shared: shared.clone(), rng, takings: 0 }.read(is_alone));
         }
         Ok(Self { tasks, shared })
     }
@@ -112,6 +121,17 @@ impl Load {
     /// Has nobody write until what is returned is dropped.
     pub async fn pause(&self) -> tokio::sync::OwnedRwLockWriteGuard<()> {
         self.shared.pause.clone().write_owned().await
+    }
+
+    /// A source was taken back, while nobody wrote, and has lost these events.
+    pub fn taken_back(&self, source: Source, lost: &[Event]) {
+        self.shared.record.told().taken_back(source, lost);
+        self.shared.takings.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The view begins anew.
+    pub fn view_is_lost(&self) {
+        self.shared.lost_views.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Has the clients end what they are at.
@@ -131,6 +151,8 @@ struct Caller {
     client: Client,
     shared: Arc<Shared>,
     rng: StdRng,
+    /// How often a source had been taken back when it looked last.
+    takings: u64,
 }
 
 /// What a call has come to.
@@ -151,11 +173,25 @@ impl Caller {
         seed: u64,
     ) -> Result<Self> {
         let client = system.client(user, role)?;
-        Ok(Self { client, shared: shared.clone(), rng: StdRng::seed_from_u64(seed) })
+        let (shared, rng) = (shared.clone(), StdRng::seed_from_u64(seed));
+        Ok(Self { client, shared, rng, takings: 0 })
     }
 
     fn goes_on(&self) -> bool {
         !self.shared.stop.load(Ordering::Relaxed)
+    }
+
+    /// Whether a source was taken back since it was looked last.
+    fn is_taken_back(&mut self) -> bool {
+        let takings = self.shared.takings.load(Ordering::Acquire);
+        std::mem::replace(&mut self.takings, takings) != takings
+    }
+
+    /// Something must not be, unless a source was taken back meanwhile.
+    fn finding(&self, what: String) {
+        if self.shared.takings.load(Ordering::Acquire) == self.takings {
+            self.shared.record.finding(what);
+        }
     }
 
     async fn rest(&mut self) {
@@ -203,7 +239,7 @@ impl Caller {
             return;
         }
         let (code, message) = (status.code(), status.message());
-        self.shared.record.finding(format!("{what}: {code:?} {reason} {message}"));
+        self.finding(format!("{what}: {code:?} {reason} {message}"));
     }
 }
 

@@ -66,6 +66,8 @@ pub enum Fault {
     LoseView,
     /// The view is made anew beside the one that is served.
     RebuildView,
+    /// A service's database and its stream go back together by some moments.
+    TakeBack(Source),
     /// A journal gets an event of a type that no program knows, and more of the same
     /// aggregate after it.
     Poison(Source),
@@ -105,6 +107,7 @@ impl fmt::Display for Fault {
             Self::LoseDatabase(service) => write!(f, "lose the database of {service}"),
             Self::LoseView => write!(f, "lose the view"),
             Self::RebuildView => write!(f, "rebuild the view"),
+            Self::TakeBack(source) => write!(f, "take {source} back, its database and its stream"),
             Self::Poison(source) => write!(f, "poison the journal of {source}"),
         }
     }
@@ -179,6 +182,7 @@ const EVERYWHERE: &[Kind] = &[
     |draw| Fault::DelayConnections(draw.millis(5..200), draw.outage()),
     |draw| Fault::RestoreBackup(draw.owner()),
     |draw| Fault::LoseDatabase(draw.owner()),
+    |draw| Fault::TakeBack([Source::Comment, Source::Moderation][draw.rng.random_range(0..2)]),
     |_| Fault::LoseView,
     |_| Fault::RebuildView,
 ];

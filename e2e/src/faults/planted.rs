@@ -37,7 +37,7 @@ const CUTS: &[Fault] = &[
 ];
 
 /// All of them.
-pub const ALL: [Planted; 16] = [
+pub const ALL: [Planted; 17] = [
     Planted { name: "publish-without-the-fence", databases: REPLICAS, faults: CUTS },
     Planted { name: "answer-without-a-commit", databases: FILES, faults: &[KILL_COMMENT] },
     Planted {
@@ -68,12 +68,21 @@ pub const ALL: [Planted; 16] = [
     Planted { name: "both-decisions-win", databases: FILES, faults: &[] },
     Planted { name: "view-without-approval", databases: FILES, faults: &[] },
     Planted { name: "chain-without-the-previous-hash", databases: FILES, faults: &[] },
+    Planted {
+        name: "rewind-in-place",
+        databases: FILES,
+        faults: &[Fault::TakeBack(Source::Comment), Fault::TakeBack(Source::Comment)],
+    },
     Planted { name: "backup-unnoticed", databases: SERVER, faults: AFTER_BACKUP },
 ];
 
 /// The bugs of the issue that are not planted, and why.
 pub const NOT_PLANTED: [(&str, &str); 3] = [
-    ("rewind in place", "there is no rewind yet"),
+    (
+        "join by revision number",
+        "a number names another revision than an id does only after a \
+      source has lost one; `decision-on-the-newest-revision` joins wrongly instead",
+    ),
     ("relay that trusts direct get", "one NATS server never answers with less than it has"),
     ("refill without proof", "no fault damages a stream whose journal is behind it"),
 ];

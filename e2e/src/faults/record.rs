@@ -6,6 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use agora_proto::event::v1::Decision;
+use bus_schema::{Event, Kind, Source};
+use chassis::content;
 use uuid::Uuid;
 
 /// Everything that clients were told, in the order in which they heard it.
@@ -26,6 +29,8 @@ pub(super) struct Told {
     /// What readers without a token saw: comments, with the number of the revision and its
     /// text.
     pub(super) seen: HashSet<(Uuid, u32, String)>,
+    /// What a source had before it was taken back, and has not any more.
+    pub(super) taken: Taken,
     /// What must not be, found while it happened.
     pub(super) findings: Vec<String>,
     /// How many reads were made, and how many of them the owners have answered.
@@ -33,6 +38,52 @@ pub(super) struct Told {
     pub(super) from_owners: u64,
     /// How long the longest write took that was answered OK.
     pub(super) slowest: Duration,
+}
+
+/// What nobody can hold a system to: it went with a database and its stream.
+#[derive(Default)]
+pub(super) struct Taken {
+    /// How many writes that had been answered OK.
+    pub(super) acknowledged: u64,
+    /// The sources, whose positions may go back.
+    pub(super) sources: HashSet<Source>,
+    /// The revisions that were seen, or decided on.
+    pub(super) revisions: HashSet<Uuid>,
+    /// The same: comment, number and text.
+    pub(super) texts: HashSet<(Uuid, u32, String)>,
+    /// The revisions that were approved.
+    pub(super) approved: HashSet<Uuid>,
+}
+
+impl Told {
+    /// A source was taken back, and has lost these events.
+    pub(super) fn taken_back(&mut self, source: Source, lost: &[Event]) {
+        self.taken.sources.insert(source);
+        let requests: HashSet<Uuid> =
+            lost.iter().filter_map(|event| Some(event.request?.id.uuid())).collect();
+        let before = self.acknowledged.len();
+        self.acknowledged.retain(|told| !requests.contains(&told.request_id));
+        self.taken.acknowledged += (before - self.acknowledged.len()) as u64;
+        for event in lost {
+            let (number, body) = match &event.kind {
+                Kind::CommentCreated(created) => (1, created.body.as_ref()),
+                Kind::CommentUpdated(updated) => (updated.revision, updated.body.as_ref()),
+                Kind::RevisionDecided(decided) => {
+                    if decided.decision() == Decision::Approved
+                        && let Ok(id) = Uuid::from_slice(&decided.revision_id)
+                    {
+                        self.taken.approved.insert(id);
+                    }
+                    continue;
+                }
+                _ => continue,
+            };
+            self.taken.revisions.insert(event.id.uuid());
+            if let (Some(id), Ok(body)) = (event.aggregate, content::open(body)) {
+                self.taken.texts.insert((id, number, body.to_owned()));
+            }
+        }
+    }
 }
 
 /// A write that was answered OK.

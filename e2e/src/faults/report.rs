@@ -23,6 +23,8 @@ pub struct Report {
     pub given_up: u64,
     /// How many writes were answered OK.
     pub acknowledged: u64,
+    /// How many more were, of which a source was taken back with its stream.
+    pub taken_back: u64,
     /// How many of them are missing.
     pub lost: u64,
     /// How many requests have more than one effect.
@@ -59,8 +61,8 @@ impl Report {
                 self.operations, self.seconds, self.retries, self.given_up
             ),
             format!(
-                "  acknowledged  {}, lost {}, doubled {}",
-                self.acknowledged, self.lost, self.doubled
+                "  acknowledged  {}, lost {}, doubled {}; {} more went with their stream",
+                self.acknowledged, self.lost, self.doubled, self.taken_back
             ),
             format!("  reads         {}, {} of them by the owners", self.reads, self.from_owners),
             format!("  slowest write {:.1} s", self.slowest_write),

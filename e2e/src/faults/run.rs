@@ -92,6 +92,7 @@ pub async fn run(
         retries: told.retries,
         given_up: told.given_up,
         acknowledged: told.acknowledged.len() as u64,
+        taken_back: told.taken.acknowledged,
         lost: found.lost,
         doubled: found.doubled,
         reads: told.reads,

@@ -15,6 +15,7 @@ use bus_schema::{Checkpoint, Source};
 use chassis::{
     Host, Position,
     consumer::{Batch, Owners, Sink, read_to},
+    planted,
 };
 use tokio::{
     sync::{Mutex, mpsc},
@@ -324,6 +325,11 @@ impl Rebuilder {
         let mut view = self.open_new(&path).await?;
         // What was parked of it, is of another history.
         view.forget_letters(source).await?;
+        if planted::is("rewind-in-place") {
+            view.make_indexes().await?;
+            let frozen = self.folder.freeze(Position::ZERO).await?;
+            return self.switch_over(view, frozen, false).await;
+        }
         // Nobody listens: it is done by itself.
         let (listener, mut said) = mpsc::channel::<Progress>(1);
         let drain = tokio::spawn(async move {

@@ -19,6 +19,7 @@ impl Caller {
     /// Works the queue; now and then two moderators decide at the same time.
     pub(super) async fn moderate(mut self) -> Result {
         while self.goes_on() {
+            self.is_taken_back();
             let request =
                 ListCasesRequest { site: SITE.into(), page_size: 5, ..Default::default() };
             let moderation = self.client.moderation.clone();
@@ -45,7 +46,7 @@ impl Caller {
             let (approved, rejected) = (approved?, rejected?);
             if approved && rejected {
                 let id = &case.revision_id;
-                self.shared.record.finding(format!("I8: {id} was approved and rejected at once"));
+                self.finding(format!("I8: {id} was approved and rejected at once"));
             }
         } else if approves {
             self.approve(case).await?;

@@ -25,6 +25,9 @@ impl Caller {
     pub(super) async fn write(mut self) -> Result {
         let mut own: Vec<Comment> = Vec::new();
         while self.goes_on() {
+            if self.is_taken_back() {
+                own = self.known(own).await;
+            }
             let dice = self.rng.random_range(0..100);
             let one = (!own.is_empty()).then(|| self.rng.random_range(0..own.len()));
             match one {
@@ -44,6 +47,27 @@ impl Caller {
             self.rest().await;
         }
         Ok(())
+    }
+
+    /// What there still is of these comments, as it is now.
+    async fn known(&self, comments: Vec<Comment>) -> Vec<Comment> {
+        let mut known = Vec::new();
+        for comment in comments {
+            let request = GetCommentRequest {
+                site: SITE.into(),
+                comment_id: comment.comment_id,
+                position: String::new(),
+            };
+            let comments = self.client.comment.clone();
+            let call = |request| {
+                let mut comments = comments.clone();
+                async move { comments.get_comment(request).await }
+            };
+            if let Outcome::Done(answer) = self.until_answered(&request, call).await {
+                known.extend(answer.comment);
+            }
+        }
+        known
     }
 
     async fn create(&mut self, parent: Option<Comment>) -> Result<Option<Comment>> {
@@ -167,12 +191,12 @@ impl Caller {
                 if found.revision < comment.revision {
                     let (found, wrote) = (found.revision, comment.revision);
                     let what = format!("I6: {id} is at revision {found} after {wrote} was written");
-                    self.shared.record.finding(what);
+                    self.finding(what);
                 }
             }
             Outcome::Refused(status) => {
                 let what = format!("I6: {id} at {position} is not found: {}", status.message());
-                self.shared.record.finding(what);
+                self.finding(what);
             }
             Outcome::GivenUp => {}
         }
@@ -207,7 +231,7 @@ impl Caller {
                 let again = part(answer);
                 if again != *first {
                     let what = format!("I10: a retry was answered {again:?}, not {first:?}");
-                    self.shared.record.finding(what);
+                    self.finding(what);
                 }
             }
             Outcome::Refused(status) => self.unexpected("I10: a retry is refused", &status),

@@ -5,7 +5,7 @@ use backon::{BackoffBuilder as _, ExponentialBuilder};
 use bus_schema::{Checkpoint, Source};
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::Instrument as _;
@@ -21,6 +21,8 @@ const BUSY: usize = 8;
 const MAX_LINGER: Duration = Duration::from_millis(20);
 /// How few events a batch is cut down to at the least.
 const MIN_BATCH: usize = 128;
+/// How often it is looked whether the sink still is where it was, while no event comes.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// A session that lasted this long was a success: the next failure starts with a short
 /// pause again.
 const STEADY: Duration = Duration::from_secs(10);
@@ -66,6 +68,9 @@ pub enum Ended {
     /// The stream cannot be read, or is not what it should be.
     #[error("cannot read")]
     Read(#[from] ReadError),
+    /// The sink was rewound, or made again.
+    #[error("what was applied is not what it was")]
+    Moved,
     /// The sink cannot take the events.
     #[error("cannot apply")]
     Apply(#[source] Error),
@@ -141,6 +146,10 @@ impl<K: Sink> Consumer<K> {
                     tracing::warn!(source = %self.source, error = %text, "trying the stream again");
                     continue;
                 }
+                Ended::Moved => {
+                    tracing::info!(source = %self.source, error = %text, "consumer begins anew");
+                    continue;
+                }
                 Ended::Read(ReadError::Ahead { .. }) => {
                     tracing::error!(source = %self.source, error = %text, "rewinding");
                     self.health.set_ready(true, &text);
@@ -179,8 +188,16 @@ async fn apply<K: Sink>(
     let mut size = MIN_BATCH;
     let mut waiting = Vec::new();
     loop {
-        if waiting.is_empty() && delivered.recv_many(&mut waiting, size).await == 0 {
-            return Ok(());
+        if waiting.is_empty() {
+            match timeout(LOOK_EVERY, delivered.recv_many(&mut waiting, size)).await {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                // While nothing comes, nothing else tells that the sink is another one.
+                Err(_) if sink.checkpoint(source).await.map_err(Ended::Apply)? != checkpoint => {
+                    return Err(Ended::Moved);
+                }
+                Err(_) => continue,
+            }
         }
         while waiting.len() < size
             && let Ok(next) = delivered.try_recv()
