@@ -4,6 +4,7 @@
 pub mod bench;
 mod client;
 mod data;
+mod disk;
 pub mod faults;
 mod nats;
 mod postgres;
@@ -12,10 +13,11 @@ mod system;
 
 pub use client::{Client, Connection, Raw, Role, token};
 pub use data::{comments, files};
+pub use disk::SmallDisk;
 pub use nats::Nats;
 pub use postgres::{Postgres, Standby};
 pub use process::{Process, free_port, next_program, program, wait_until};
-pub use system::{Databases, Service, Setup, System};
+pub use system::{Databases, Disk, Service, Setup, System};
 
 /// What tests and benches return.
 pub type Result<T = (), E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;

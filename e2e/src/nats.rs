@@ -65,6 +65,11 @@ impl Nats {
         self.ready().await
     }
 
+    /// What it has printed.
+    pub fn output(&self) -> String {
+        self.process.output()
+    }
+
     async fn ready(&self) -> Result {
         let address = ("127.0.0.1", self.port);
         wait_until("nats-server", || async move { TcpStream::connect(address).await.is_ok() }).await

@@ -1,5 +1,6 @@
 use std::{
-    fmt,
+    collections::HashMap,
+    fmt, fs,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -9,7 +10,7 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 
 use crate::{
-    Client, Nats, Postgres, Process, Result, Role,
+    Client, Nats, Postgres, Process, Result, Role, SmallDisk,
     client::{Addresses, token},
     faults::Proxy,
     free_port,
@@ -95,6 +96,8 @@ pub struct System {
     /// Where each replica of each service listens: gRPC and HTTP.
     ports: Vec<Vec<(u16, u16)>>,
     services: Vec<Vec<Replica>>,
+    /// After those who keep files on them.
+    disks: HashMap<Disk, SmallDisk>,
     private_pem: String,
     folder: TempDir,
 }
@@ -106,6 +109,24 @@ struct Replica {
     http: u16,
 }
 
+/// A file system that something of a system is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Disk {
+    /// With the SQLite files of a service.
+    Service(Service),
+    /// With the streams.
+    Nats,
+}
+
+impl fmt::Display for Disk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Service(service) => write!(f, "{service}"),
+            Self::Nats => write!(f, "NATS"),
+        }
+    }
+}
+
 /// How a system is set up.
 #[derive(Clone, Copy, Debug)]
 pub struct Setup {
@@ -113,6 +134,9 @@ pub struct Setup {
     pub databases: Databases,
     /// Whether the services reach NATS through a proxy that can fail.
     pub is_proxied: bool,
+    /// Whether files are on small file systems that can be filled, if this user may mount
+    /// any.
+    pub has_small_disks: bool,
     /// Whether damaged streams are made anew without being asked.
     pub refills_streams: bool,
     /// The bug that the program has, if it was built to have any.
@@ -133,7 +157,13 @@ impl System {
     /// # Errors
     /// If a program cannot be started or is not ready in time.
     pub async fn start_on(databases: Databases) -> Result<Self> {
-        let setup = Setup { databases, is_proxied: false, refills_streams: false, planted: None };
+        let setup = Setup {
+            databases,
+            is_proxied: false,
+            has_small_disks: false,
+            refills_streams: false,
+            planted: None,
+        };
         Self::start_with(setup).await
     }
 
@@ -144,10 +174,19 @@ impl System {
     pub async fn start_with(setup: Setup) -> Result<Self> {
         let databases = setup.databases;
         let folder = TempDir::new()?;
+        let mut disks = HashMap::new();
+        if setup.has_small_disks {
+            let services = Service::ALL.map(Disk::Service);
+            for disk in [&services[..], &[Disk::Nats]].concat() {
+                if let Some(mounted) = SmallDisk::mount(&place(folder.path(), disk))? {
+                    disks.insert(disk, mounted);
+                }
+            }
+        }
         let nats = Nats::start(folder.path()).await?;
         let proxy = if setup.is_proxied { Some(Proxy::start(nats.port()).await?) } else { None };
         let key = chassis::auth::token::generate_key()?;
-        std::fs::write(folder.path().join("key.pub"), &key.public_pem)?;
+        fs::write(folder.path().join("key.pub"), &key.public_pem)?;
         let (postgres, replicas) = match databases {
             Databases::Files => (None, 1),
             Databases::Postgres { replicas } => {
@@ -162,10 +201,11 @@ impl System {
         }
         let services = Vec::new();
         let mut system =
-            Self { nats, proxy, postgres, setup, ports, services, private_pem, folder };
+            Self { nats, proxy, postgres, setup, ports, services, disks, private_pem, folder };
         let token = system.token("services", Role::Operator)?;
-        std::fs::write(system.folder.path().join("token"), token)?;
+        fs::write(system.folder.path().join("token"), token)?;
         for service in Service::ALL {
+            fs::create_dir_all(place(system.folder(), Disk::Service(service)))?;
             if let Some(postgres) = &system.postgres
                 && service != Service::Query
             {
@@ -266,7 +306,13 @@ impl System {
     }
 
     fn database_of(&self, service: Service, replica: usize) -> PathBuf {
-        self.folder.path().join(format!("{}-{replica}.db", service.as_str()))
+        let folder = place(self.folder.path(), Disk::Service(service));
+        folder.join(format!("{}-{replica}.db", service.as_str()))
+    }
+
+    /// A file system of its own, if there is one.
+    pub fn disk(&self, disk: Disk) -> Option<&SmallDisk> {
+        self.disks.get(&disk)
     }
 
     /// The folder of everything that the system keeps.
@@ -437,6 +483,14 @@ impl System {
     /// If an address is invalid.
     pub fn anonymous(&self) -> Result<Client> {
         Client::new(&self.addresses(), None)
+    }
+}
+
+/// Where the files are that belong on a file system of their own.
+fn place(folder: &Path, disk: Disk) -> PathBuf {
+    match disk {
+        Disk::Service(service) => folder.join(service.as_str()),
+        Disk::Nats => folder.join("nats"),
     }
 }
 

@@ -93,7 +93,13 @@ impl Where {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match all(&Arguments::parse()).await {
+    let arguments = Arguments::parse();
+    let ended = tokio::select! {
+        ended = all(&arguments) => ended,
+        // What was started and mounted goes.
+        _ = tokio::signal::ctrl_c() => Err("interrupted".into()),
+    };
+    match ended {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {

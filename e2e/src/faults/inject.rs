@@ -1,5 +1,6 @@
 //! Making things fail.
 
+mod disk;
 mod poison;
 mod take_back;
 
@@ -34,12 +35,20 @@ pub struct Injector<'s> {
     pub flipped: HashSet<Source>,
     /// The events that nobody can apply.
     pub poisoned: Vec<Poisoned>,
+    /// What must not be, found while it happened.
+    pub findings: Vec<String>,
 }
 
 impl<'s> Injector<'s> {
     /// Nothing has failed yet.
     pub fn new(system: &'s mut System) -> Self {
-        Self { system, backups: HashMap::new(), flipped: HashSet::new(), poisoned: Vec::new() }
+        Self {
+            system,
+            backups: HashMap::new(),
+            flipped: HashSet::new(),
+            poisoned: Vec::new(),
+            findings: Vec::new(),
+        }
     }
 
     /// Waits, and starts again what has ended by itself, as a supervisor does.
@@ -82,6 +91,16 @@ impl<'s> Injector<'s> {
         postgres.restart().await?;
         self.backups.insert(None, to);
         Ok(())
+    }
+
+    /// Why something cannot be made to fail here, if it cannot.
+    pub fn why_not(&self, fault: Fault) -> Option<&'static str> {
+        match fault {
+            Fault::FillDisk(disk, _) if self.system.disk(disk).is_none() => {
+                Some("this user may not mount file systems")
+            }
+            _ => None,
+        }
     }
 
     /// Makes something fail, and mends it as far as an operator would.
@@ -156,6 +175,7 @@ impl<'s> Injector<'s> {
             Fault::FailOver(time) => self.fail_over(time, load).await,
             Fault::RestoreBackup(service) => self.restore(service, load).await,
             Fault::LoseDatabase(service) => self.lose_database(service, load).await,
+            Fault::FillDisk(disk, time) => self.fill(disk, time).await,
             Fault::LoseView => {
                 load.view_is_lost();
                 self.system.process(Service::Query).kill().await?;

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use bus_schema::Source;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
-use crate::{Databases, Service};
+use crate::{Databases, Disk, Service};
 
 /// How long it is quiet between two faults, in milliseconds.
 const PAUSE_MS: std::ops::Range<u64> = 300..2_500;
@@ -62,6 +62,8 @@ pub enum Fault {
     RestoreBackup(Service),
     /// A database is lost.
     LoseDatabase(Service),
+    /// A disk has no room left, for so long after that was noticed.
+    FillDisk(Disk, Duration),
     /// The view is lost.
     LoseView,
     /// The view is made anew beside the one that is served.
@@ -74,9 +76,8 @@ pub enum Fault {
 }
 
 /// What the issue asks for and this harness does not inject, and why.
-pub const NOT_INJECTED: [(&str, &str); 3] = [
+pub const NOT_INJECTED: [(&str, &str); 2] = [
     ("NATS as a cluster of three", "one server is started"),
-    ("a full disk", "no small file system is mounted"),
     ("clock jumps", "no libfaketime is loaded"),
 ];
 
@@ -105,6 +106,9 @@ impl fmt::Display for Fault {
             }
             Self::RestoreBackup(service) => write!(f, "restore the backup of {service}"),
             Self::LoseDatabase(service) => write!(f, "lose the database of {service}"),
+            Self::FillDisk(disk, time) => {
+                write!(f, "fill the disk of {disk} for {} ms", time.as_millis())
+            }
             Self::LoseView => write!(f, "lose the view"),
             Self::RebuildView => write!(f, "rebuild the view"),
             Self::TakeBack(source) => write!(f, "take {source} back, its database and its stream"),
@@ -183,9 +187,14 @@ const EVERYWHERE: &[Kind] = &[
     |draw| Fault::RestoreBackup(draw.owner()),
     |draw| Fault::LoseDatabase(draw.owner()),
     |draw| Fault::TakeBack([Source::Comment, Source::Moderation][draw.rng.random_range(0..2)]),
+    |draw| Fault::FillDisk(Disk::Nats, draw.outage()),
+    |draw| Fault::FillDisk(Disk::Service(Service::Query), draw.outage()),
     |_| Fault::LoseView,
     |_| Fault::RebuildView,
 ];
+
+/// What can fail on SQLite.
+const ON_FILES: &[Kind] = &[|draw| Fault::FillDisk(Disk::Service(draw.owner()), draw.outage())];
 
 /// What can fail on PostgreSQL.
 const ON_POSTGRES: &[Kind] =
@@ -194,7 +203,7 @@ const ON_POSTGRES: &[Kind] =
 impl Draw {
     fn kinds(&self) -> Vec<Kind> {
         let more = match self.databases {
-            Databases::Files => &[],
+            Databases::Files => ON_FILES,
             Databases::Postgres { .. } => ON_POSTGRES,
         };
         [EVERYWHERE, more].concat()

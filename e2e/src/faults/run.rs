@@ -41,7 +41,13 @@ pub async fn run(
 ) -> Result<Report> {
     let Conditions { heal: patience, planted } = conditions;
     let databases = plan.databases;
-    let setup = Setup { databases, is_proxied: true, refills_streams: true, planted };
+    let setup = Setup {
+        databases,
+        is_proxied: true,
+        has_small_disks: true,
+        refills_streams: true,
+        planted,
+    };
     let mut system = System::start_with(setup).await?;
     let load = Load::start(&system, plan.seed).await?;
     let shared = load.shared();
@@ -53,6 +59,10 @@ pub async fn run(
     for step in &plan.steps {
         injector.rest(step.pause).await?;
         let fault = step.fault.to_string();
+        if let Some(why) = injector.why_not(step.fault) {
+            say(format!("left out: {fault}: {why}"));
+            continue;
+        }
         say(format!("{:6.1} s  {fault}", began.elapsed().as_secs_f64()));
         let injected = injector.inject(step.fault, &load).await;
         if let Err(error) = injected {
@@ -74,14 +84,15 @@ pub async fn run(
         }
         sleep(Duration::from_millis(100)).await;
     }
-    let poisoned = injector.poisoned;
-    let found = match heal {
+    let Injector { poisoned, findings, .. } = injector;
+    let mut found = match heal {
         Some(_) => check::check(&system, &shared, &poisoned).await?,
         None => Found {
             findings: vec![format!("not quiet {} s after the last fault", patience.as_secs())],
             ..Found::default()
         },
     };
+    found.findings.extend(findings);
     let told = shared.record.told();
     Ok(Report {
         seed: plan.seed,
