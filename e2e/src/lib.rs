@@ -3,6 +3,7 @@
 
 pub mod bench;
 mod client;
+mod clock;
 mod data;
 mod disk;
 pub mod faults;
@@ -12,6 +13,7 @@ mod process;
 mod system;
 
 pub use client::{Client, Connection, Raw, Role, token};
+pub use clock::Clock;
 pub use data::{comments, files};
 pub use disk::SmallDisk;
 pub use nats::Nats;

@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    Process, Result, free_port,
+    Clock, Process, Result, free_port,
     process::{PATIENCE, variable},
 };
 pub use standby::Standby;
@@ -20,23 +20,28 @@ pub struct Postgres {
     process: Process,
     port: u16,
     data: PathBuf,
+    clock: Option<Clock>,
 }
 
 impl Postgres {
     /// Starts a server with nothing in it, in this folder: `postgres` of the programs in
     /// `AGORA_POSTGRES_BIN`, on a copy of the data folder `AGORA_POSTGRES_TEMPLATE`, which
-    /// `./dev` makes.
+    /// `./dev` makes. Its clock can be made to jump if there is a library for that.
     ///
     /// # Errors
     /// If it cannot be started.
-    pub async fn start(folder: &Path) -> Result<Self> {
+    pub async fn start(folder: &Path, has_clock: bool) -> Result<Self> {
         let template = variable("AGORA_POSTGRES_TEMPLATE")?;
         let data = folder.join("postgres");
         copy(Path::new(&template), &data)?;
         let_through(folder)?;
         let port = free_port()?;
-        let process = serve(&data, port)?;
-        let mut server = Self { process, port, data };
+        let clock = match has_clock {
+            true => Clock::new(&folder.join("postgres.clock"))?,
+            false => None,
+        };
+        let process = serve(&data, port, clock.as_ref())?;
+        let mut server = Self { process, port, data, clock };
         server.ready().await?;
         server.execute("CREATE ROLE service LOGIN".into()).await?;
         server.execute("CREATE ROLE agora_query LOGIN".into()).await?;
@@ -126,6 +131,11 @@ impl Postgres {
         Self::connect_at(self.port, "postgres").await
     }
 
+    /// The clock that it sees, if it is not the machine's.
+    pub const fn clock(&self) -> Option<&Clock> {
+        self.clock.as_ref()
+    }
+
     /// Kills it with SIGKILL.
     ///
     /// # Errors
@@ -179,7 +189,7 @@ impl Postgres {
 }
 
 /// Starts a server on a data folder.
-fn serve(data: &Path, port: u16) -> Result<Process> {
+fn serve(data: &Path, port: u16, clock: Option<&Clock>) -> Result<Process> {
     let program = Path::new(&variable("AGORA_POSTGRES_BIN")?).join("postgres");
     let (port_text, data_text) = (port.to_string(), path_text(data)?);
     let arguments = [
@@ -191,7 +201,8 @@ fn serve(data: &Path, port: u16) -> Result<Process> {
         ["-c", "recovery_init_sync_method=syncfs"],
     ];
     let log = data.with_extension("log");
-    Process::start_as_owner(data, &program, &arguments.concat(), &[], &log)
+    let environment = clock.map(Clock::environment).unwrap_or_default();
+    Process::start_as_owner(data, &program, &arguments.concat(), &environment, &log)
 }
 
 fn path_text(path: &Path) -> Result<&str> {

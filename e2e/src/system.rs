@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 
 use crate::{
-    Client, Nats, Postgres, Process, Result, Role, SmallDisk,
+    Client, Clock, Nats, Postgres, Process, Result, Role, SmallDisk,
     client::{Addresses, token},
     faults::Proxy,
     free_port,
@@ -105,6 +105,7 @@ pub struct System {
 /// One process of a service.
 struct Replica {
     process: Process,
+    clock: Option<Clock>,
     grpc: u16,
     http: u16,
 }
@@ -137,6 +138,9 @@ pub struct Setup {
     /// Whether files are on small file systems that can be filled, if this user may mount
     /// any.
     pub has_small_disks: bool,
+    /// Whether the clocks of services and PostgreSQL can be made to jump, if there is a
+    /// library for that.
+    pub has_clocks: bool,
     /// Whether damaged streams are made anew without being asked.
     pub refills_streams: bool,
     /// The bug that the program has, if it was built to have any.
@@ -161,6 +165,7 @@ impl System {
             databases,
             is_proxied: false,
             has_small_disks: false,
+            has_clocks: false,
             refills_streams: false,
             planted: None,
         };
@@ -190,7 +195,7 @@ impl System {
         let (postgres, replicas) = match databases {
             Databases::Files => (None, 1),
             Databases::Postgres { replicas } => {
-                (Some(Postgres::start(folder.path()).await?), replicas)
+                (Some(Postgres::start(folder.path(), setup.has_clocks).await?), replicas)
             }
         };
         let private_pem = key.private_pem.clone();
@@ -258,8 +263,13 @@ impl System {
             environment.push(("AGORA_POST_SERVICE__URL", posts[replica % posts.len()].clone()));
         }
         let log = folder.join(format!("{name}-{replica}.log"));
+        let clock = match self.setup.has_clocks {
+            true => Clock::new(&folder.join(format!("{name}-{replica}.clock")))?,
+            false => None,
+        };
+        environment.extend(clock.iter().flat_map(Clock::environment));
         let process = Process::start(&program("agora")?, &["serve", name], &environment, &log)?;
-        Ok(Replica { process, grpc, http })
+        Ok(Replica { process, clock, grpc, http })
     }
 
     /// Whom a service asks for journals. Those that come after it listen where it is told
@@ -344,6 +354,11 @@ impl System {
             self.ready(service).await?;
         }
         Ok(())
+    }
+
+    /// The clock that a replica sees, if it is not the machine's.
+    pub fn clock(&self, service: Service, replica: usize) -> Option<&Clock> {
+        self.services[service as usize][replica].clock.as_ref()
     }
 
     /// How many replicas a service has.

@@ -17,13 +17,18 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, sqlite::SqliteCo
 use tokio::time::{Instant, sleep};
 
 use super::{check, load::Load, plan::Fault};
-use crate::{Result, Role, Service, Standby, System, wait_until};
+use crate::{Clock, Postgres, Result, Role, Service, Standby, System, wait_until};
 pub use poison::Poisoned;
 
 /// How many bytes are cut off a stream's end at most.
 const MAX_CUT: u64 = 4_096;
 /// How often it is looked whether a process has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// After how long a program sees what its clock was set to.
+const CLOCK_SEEN: Duration = Duration::from_secs(1);
+/// Why clocks are left alone.
+const NO_CLOCKS: &str = "there is no libfaketime";
 
 /// Injects faults into a system.
 pub struct Injector<'s> {
@@ -98,6 +103,16 @@ impl<'s> Injector<'s> {
         match fault {
             Fault::FillDisk(disk, _) if self.system.disk(disk).is_none() => {
                 Some("this user may not mount file systems")
+            }
+            Fault::JumpClock(service, replica, ..)
+                if self.system.clock(service, replica).is_none() =>
+            {
+                Some(NO_CLOCKS)
+            }
+            Fault::JumpPostgres(..)
+                if self.system.postgres.as_ref().and_then(Postgres::clock).is_none() =>
+            {
+                Some(NO_CLOCKS)
             }
             _ => None,
         }
@@ -176,6 +191,12 @@ impl<'s> Injector<'s> {
             Fault::RestoreBackup(service) => self.restore(service, load).await,
             Fault::LoseDatabase(service) => self.lose_database(service, load).await,
             Fault::FillDisk(disk, time) => self.fill(disk, time).await,
+            Fault::JumpClock(service, replica, seconds, time) => {
+                self.jump(|system| system.clock(service, replica), seconds, time).await
+            }
+            Fault::JumpPostgres(seconds, time) => {
+                self.jump(|system| system.postgres.as_ref()?.clock(), seconds, time).await
+            }
             Fault::LoseView => {
                 load.view_is_lost();
                 self.system.process(Service::Query).kill().await?;
@@ -198,6 +219,18 @@ impl<'s> Injector<'s> {
             Fault::Poison(source) => self.poison(source).await,
             Fault::TakeBack(source) => self.take_back(source, load).await,
         }
+    }
+
+    /// Has a clock go wrong for some time.
+    async fn jump(
+        &mut self,
+        clock: impl Fn(&System) -> Option<&Clock>,
+        seconds: i64,
+        time: Duration,
+    ) -> Result {
+        clock(self.system).ok_or(NO_CLOCKS)?.set(seconds)?;
+        self.rest(CLOCK_SEEN + time).await?;
+        clock(self.system).ok_or(NO_CLOCKS)?.set(0)
     }
 
     /// What is replaced or lost must be in the streams, or it is lost for good: nobody can

@@ -11,6 +11,9 @@ use crate::{Databases, Disk, Service};
 const PAUSE_MS: std::ops::Range<u64> = 300..2_500;
 /// How long something is away or hangs, in milliseconds.
 const OUTAGE_MS: std::ops::Range<u64> = 200..4_000;
+/// By how much a clock goes wrong, in seconds: more than the leeway of tokens, and less
+/// than their lifetime.
+const JUMP_S: [i64; 4] = [2, 45, 600, 7_200];
 
 /// A run.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,6 +67,10 @@ pub enum Fault {
     LoseDatabase(Service),
     /// A disk has no room left, for so long after that was noticed.
     FillDisk(Disk, Duration),
+    /// The clock of a replica of a service goes wrong by so many seconds, for some time.
+    JumpClock(Service, usize, i64, Duration),
+    /// That of PostgreSQL does.
+    JumpPostgres(i64, Duration),
     /// The view is lost.
     LoseView,
     /// The view is made anew beside the one that is served.
@@ -76,10 +83,8 @@ pub enum Fault {
 }
 
 /// What the issue asks for and this harness does not inject, and why.
-pub const NOT_INJECTED: [(&str, &str); 2] = [
-    ("NATS as a cluster of three", "one server is started"),
-    ("clock jumps", "no libfaketime is loaded"),
-];
+pub const NOT_INJECTED: [(&str, &str); 1] =
+    [("NATS as a cluster of three", "one server is started")];
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -109,6 +114,16 @@ impl fmt::Display for Fault {
             Self::FillDisk(disk, time) => {
                 write!(f, "fill the disk of {disk} for {} ms", time.as_millis())
             }
+            Self::JumpClock(service, replica, seconds, time) => write!(
+                f,
+                "have the clock of {service} {replica} go wrong by {seconds:+} s for {} ms",
+                time.as_millis()
+            ),
+            Self::JumpPostgres(seconds, time) => write!(
+                f,
+                "have the clock of PostgreSQL go wrong by {seconds:+} s for {} ms",
+                time.as_millis()
+            ),
             Self::LoseView => write!(f, "lose the view"),
             Self::RebuildView => write!(f, "rebuild the view"),
             Self::TakeBack(source) => write!(f, "take {source} back, its database and its stream"),
@@ -187,6 +202,7 @@ const EVERYWHERE: &[Kind] = &[
     |draw| Fault::RestoreBackup(draw.owner()),
     |draw| Fault::LoseDatabase(draw.owner()),
     |draw| Fault::TakeBack([Source::Comment, Source::Moderation][draw.rng.random_range(0..2)]),
+    |draw| Fault::JumpClock(draw.service(), draw.replica(), draw.jump(), draw.outage()),
     |draw| Fault::FillDisk(Disk::Nats, draw.outage()),
     |draw| Fault::FillDisk(Disk::Service(Service::Query), draw.outage()),
     |_| Fault::LoseView,
@@ -197,8 +213,11 @@ const EVERYWHERE: &[Kind] = &[
 const ON_FILES: &[Kind] = &[|draw| Fault::FillDisk(Disk::Service(draw.owner()), draw.outage())];
 
 /// What can fail on PostgreSQL.
-const ON_POSTGRES: &[Kind] =
-    &[|draw| Fault::KillPostgres(draw.outage()), |draw| Fault::FailOver(draw.outage())];
+const ON_POSTGRES: &[Kind] = &[
+    |draw| Fault::KillPostgres(draw.outage()),
+    |draw| Fault::FailOver(draw.outage()),
+    |draw| Fault::JumpPostgres(draw.jump(), draw.outage()),
+];
 
 impl Draw {
     fn kinds(&self) -> Vec<Kind> {
@@ -230,6 +249,11 @@ impl Draw {
 
     fn outage(&mut self) -> Duration {
         self.millis(OUTAGE_MS)
+    }
+
+    fn jump(&mut self) -> i64 {
+        let seconds = JUMP_S[self.rng.random_range(0..JUMP_S.len())];
+        if self.rng.random_bool(0.5) { seconds } else { -seconds }
     }
 
     fn millis(&mut self, range: std::ops::Range<u64>) -> Duration {

@@ -45,6 +45,7 @@ pub async fn run(
         databases,
         is_proxied: true,
         has_small_disks: true,
+        has_clocks: true,
         refills_streams: true,
         planted,
     };

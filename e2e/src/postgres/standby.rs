@@ -36,7 +36,7 @@ impl Standby {
             let said = String::from_utf8_lossy(&output.stderr);
             return Err(format!("cannot copy the server: {said}").into());
         }
-        let process = serve(&data, port)?;
+        let process = serve(&data, port, primary.clock())?;
         let standby = Self { process, port, data, link };
         let streams = "SELECT EXISTS (SELECT FROM pg_stat_replication WHERE state = 'streaming')";
         wait_until("a standby to follow", || async {
@@ -77,7 +77,7 @@ impl Postgres {
         standby.process.stop().await?;
         std::fs::remove_dir_all(&self.data)?;
         self.data = standby.data;
-        self.process = serve(&self.data, self.port)?;
+        self.process = serve(&self.data, self.port, self.clock.as_ref())?;
         // From here on it can be read, as a standby can before it is promoted.
         self.ready().await?;
         self.execute("SELECT pg_promote()".into()).await
