@@ -87,11 +87,12 @@ pub enum Databases {
 
 /// Four services, each replica in a process of its own, over a NATS of their own.
 pub struct System {
-    /// The NATS server.
+    /// The NATS server, or the cluster of them.
     pub nats: Nats,
     /// The PostgreSQL server, if the databases are in one.
     pub postgres: Option<Postgres>,
-    proxy: Option<Proxy>,
+    /// One for each NATS server.
+    proxies: Vec<Proxy>,
     setup: Setup,
     /// Where each replica of each service listens: gRPC and HTTP.
     ports: Vec<Vec<(u16, u16)>>,
@@ -133,7 +134,9 @@ impl fmt::Display for Disk {
 pub struct Setup {
     /// Where the services keep what they own.
     pub databases: Databases,
-    /// Whether the services reach NATS through a proxy that can fail.
+    /// How many NATS servers there are; the streams have as many replicas.
+    pub nats_servers: usize,
+    /// Whether the services reach NATS through proxies that can fail.
     pub is_proxied: bool,
     /// Whether files are on small file systems that can be filled, if this user may mount
     /// any.
@@ -145,6 +148,21 @@ pub struct Setup {
     pub refills_streams: bool,
     /// The bug that the program has, if it was built to have any.
     pub planted: Option<&'static str>,
+}
+
+impl Setup {
+    /// Everything real, one NATS server, and nothing that can be made to fail but processes.
+    pub const fn new(databases: Databases) -> Self {
+        Self {
+            databases,
+            nats_servers: 1,
+            is_proxied: false,
+            has_small_disks: false,
+            has_clocks: false,
+            refills_streams: false,
+            planted: None,
+        }
+    }
 }
 
 impl System {
@@ -161,15 +179,7 @@ impl System {
     /// # Errors
     /// If a program cannot be started or is not ready in time.
     pub async fn start_on(databases: Databases) -> Result<Self> {
-        let setup = Setup {
-            databases,
-            is_proxied: false,
-            has_small_disks: false,
-            has_clocks: false,
-            refills_streams: false,
-            planted: None,
-        };
-        Self::start_with(setup).await
+        Self::start_with(Setup::new(databases)).await
     }
 
     /// Starts everything, and waits until it is ready.
@@ -188,8 +198,16 @@ impl System {
                 }
             }
         }
-        let nats = Nats::start(folder.path()).await?;
-        let proxy = if setup.is_proxied { Some(Proxy::start(nats.port()).await?) } else { None };
+        let nats = match setup.nats_servers {
+            1 => Nats::start(folder.path()).await?,
+            servers => Nats::start_cluster(folder.path(), servers).await?,
+        };
+        let mut proxies = Vec::new();
+        if setup.is_proxied {
+            for port in nats.ports() {
+                proxies.push(Proxy::start(port).await?);
+            }
+        }
         let key = chassis::auth::token::generate_key()?;
         fs::write(folder.path().join("key.pub"), &key.public_pem)?;
         let (postgres, replicas) = match databases {
@@ -206,7 +224,7 @@ impl System {
         }
         let services = Vec::new();
         let mut system =
-            Self { nats, proxy, postgres, setup, ports, services, disks, private_pem, folder };
+            Self { nats, proxies, postgres, setup, ports, services, disks, private_pem, folder };
         let token = system.token("services", Role::Operator)?;
         fs::write(system.folder.path().join("token"), token)?;
         for service in Service::ALL {
@@ -230,15 +248,19 @@ impl System {
         let name = service.as_str();
         let (grpc, http) = self.ports[service as usize][replica];
         let keys = serde_json::json!([folder.join("key.pub")]).to_string();
-        let url = match &self.proxy {
-            Some(proxy) => format!("nats://127.0.0.1:{}", proxy.port()),
-            None => self.nats.url(),
+        let url = match self.proxies.as_slice() {
+            [] => self.nats.url(),
+            proxies => {
+                let urls = proxies.iter().map(|proxy| format!("nats://127.0.0.1:{}", proxy.port()));
+                urls.collect::<Vec<_>>().join(",")
+            }
         };
         let mut environment = vec![
             ("AGORA_SERVER__LISTEN", format!("127.0.0.1:{grpc}")),
             ("AGORA_SERVER__HTTP_LISTEN", format!("127.0.0.1:{http}")),
             ("AGORA_SERVER__SECRET", "the secret that all replicas share".to_owned()),
             ("AGORA_NATS__URL", url),
+            ("AGORA_NATS__REPLICAS", self.setup.nats_servers.to_string()),
             ("AGORA_NATS__REFILL_STREAMS", self.setup.refills_streams.to_string()),
             ("AGORA_AUTH__PUBLIC_KEYS", keys),
         ];
@@ -394,12 +416,9 @@ impl System {
         text
     }
 
-    /// What the services reach NATS through.
-    ///
-    /// # Errors
-    /// If the system has none.
-    pub fn proxy(&self) -> Result<&Proxy> {
-        Ok(self.proxy.as_ref().ok_or("the system has no proxy")?)
+    /// What the services reach NATS through: one for each server, if they can fail.
+    pub fn proxies(&self) -> &[Proxy] {
+        &self.proxies
     }
 
     /// Callers of one replica each of a service, and of all replicas of the others.

@@ -112,7 +112,7 @@ pub fn nats_url(options: &Options, given: Option<&str>) -> Result<String, Error>
 
 /// Connects to NATS.
 pub async fn connect(url: String) -> Result<jetstream::Context, Error> {
-    let connected = async_nats::connect(&url).await;
+    let connected = async_nats::connect(chassis::config::nats_servers(&url)).await;
     let client = connected.map_err(Error::failed(format!("cannot reach NATS at {url}")))?;
     Ok(jetstream::new(client))
 }

@@ -103,7 +103,7 @@ async fn heads(client: &Client) -> Option<[Sequence; 3]> {
 pub async fn is_published(system: &System) -> bool {
     let published = async {
         let client = system.client("checker", Role::Operator)?;
-        let jetstream = async_nats::jetstream::new(async_nats::connect(system.nats.url()).await?);
+        let jetstream = async_nats::jetstream::new(system.nats.connect().await?);
         for source in Source::ALL {
             let head = head(&client, source).await.ok_or("a service does not answer")?;
             let stream = jetstream.get_stream(Stream::of(source, 1, -1).name).await?;
@@ -266,7 +266,7 @@ async fn stream_equals(
 ) -> Result {
     use futures::StreamExt as _;
 
-    let jetstream = async_nats::jetstream::new(async_nats::connect(system.nats.url()).await?);
+    let jetstream = async_nats::jetstream::new(system.nats.connect().await?);
     let name = Stream::of(source, 1, -1).name;
     let mut stream = jetstream.get_stream(name).await?;
     let state = stream.info().await?.state.clone();

@@ -12,11 +12,12 @@ use std::{
 };
 
 use agora_proto::admin::v1::RebuildViewRequest;
+use async_nats::jetstream::{ErrorCode, context::DeleteStreamErrorKind};
 use bus_schema::{Source, Stream};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 use tokio::time::{Instant, sleep};
 
-use super::{check, load::Load, plan::Fault};
+use super::{Proxy, check, load::Load, plan::Fault};
 use crate::{Clock, Postgres, Result, Role, Service, Standby, System, wait_until};
 pub use poison::Poisoned;
 
@@ -143,25 +144,34 @@ impl<'s> Injector<'s> {
                 self.system.nats.stop().await?;
                 self.system.nats.restart().await
             }
-            Fault::TruncateStream(source) => {
-                self.system.nats.kill().await?;
-                if let Some(block) = blocks(self.system.folder(), source)?.last() {
+            Fault::KillNode(node, time) => {
+                self.system.nats.node(node).kill().await?;
+                self.rest(time).await?;
+                self.system.nats.node(node).restart().await
+            }
+            Fault::PauseNode(node, time) => {
+                self.system.nats.node(node).pause().await?;
+                self.rest(time).await?;
+                self.system.nats.node(node).resume().await
+            }
+            Fault::RestartNode(node) => {
+                self.system.nats.node(node).stop().await?;
+                self.system.nats.node(node).restart().await
+            }
+            Fault::TruncateStream(source, node) => {
+                let node = self.system.nats.node(node);
+                node.kill().await?;
+                if let Some(block) = blocks(node.store(), source)?.last() {
                     let file = fs::File::options().write(true).open(block)?;
                     let length = file.metadata()?.len();
                     file.set_len(length.saturating_sub(MAX_CUT.min(length / 2)))?;
                 }
-                self.system.nats.restart().await
+                node.restart().await
             }
-            Fault::DeleteStream(source) => {
-                let client = async_nats::connect(self.system.nats.url()).await?;
-                let jetstream = async_nats::jetstream::new(client);
-                // It may be gone already.
-                jetstream.delete_stream(Stream::of(source, 1, -1).name).await.ok();
-                Ok(())
-            }
+            Fault::DeleteStream(source) => self.delete_stream(source).await,
             Fault::FlipByte(source) => {
                 self.system.nats.stop().await?;
-                if let Some(block) = blocks(self.system.folder(), source)?.first() {
+                if let Some(block) = blocks(self.system.nats.node(0).store(), source)?.first() {
                     let mut bytes = fs::read(block)?;
                     let middle = bytes.len() / 2;
                     if let Some(byte) = bytes.get_mut(middle) {
@@ -173,13 +183,13 @@ impl<'s> Injector<'s> {
                 self.system.nats.restart().await
             }
             Fault::CutConnections => {
-                self.system.proxy()?.cut();
+                self.system.proxies().iter().for_each(Proxy::cut);
                 Ok(())
             }
             Fault::DelayConnections(delay, time) => {
-                self.system.proxy()?.delay(delay);
+                self.system.proxies().iter().for_each(|proxy| proxy.delay(delay));
                 self.rest(time).await?;
-                self.system.proxy()?.delay(Duration::ZERO);
+                self.system.proxies().iter().for_each(|proxy| proxy.delay(Duration::ZERO));
                 Ok(())
             }
             Fault::KillPostgres(time) => {
@@ -219,6 +229,23 @@ impl<'s> Injector<'s> {
             Fault::Poison(source) => self.poison(source).await,
             Fault::TakeBack(source) => self.take_back(source, load).await,
         }
+    }
+
+    /// Deletes a stream, unless it is gone already. A cluster may have no leader yet.
+    async fn delete_stream(&self, source: Source) -> Result {
+        let jetstream = async_nats::jetstream::new(self.system.nats.connect().await?);
+        let name = Stream::of(source, 1, -1).name;
+        wait_until("a stream to be deleted", || async {
+            match jetstream.delete_stream(name).await {
+                Ok(_) => true,
+                Err(error) => matches!(
+                    error.kind(),
+                    DeleteStreamErrorKind::JetStream(cause)
+                        if cause.error_code() == ErrorCode::STREAM_NOT_FOUND
+                ),
+            }
+        })
+        .await
     }
 
     /// Has a clock go wrong for some time.
@@ -319,9 +346,9 @@ impl<'s> Injector<'s> {
 }
 
 /// The files that hold a stream's messages, the oldest first.
-fn blocks(folder: &Path, source: Source) -> Result<Vec<PathBuf>> {
-    let messages = ["nats", "jetstream", "$G", "streams", Stream::of(source, 1, -1).name, "msgs"];
-    let folder = messages.iter().fold(folder.to_owned(), |path, part| path.join(part));
+fn blocks(store: &Path, source: Source) -> Result<Vec<PathBuf>> {
+    let messages = ["jetstream", "$G", "streams", Stream::of(source, 1, -1).name, "msgs"];
+    let folder = messages.iter().fold(store.to_owned(), |path, part| path.join(part));
     let Ok(entries) = fs::read_dir(&folder) else { return Ok(Vec::new()) };
     let mut blocks = Vec::new();
     for entry in entries {

@@ -20,10 +20,46 @@ const JUMP_S: [i64; 4] = [2, 45, 600, 7_200];
 pub struct Plan {
     /// What everything follows from.
     pub seed: u64,
-    /// Where the services keep what they own.
-    pub databases: Databases,
+    /// What it is made on.
+    pub place: Place,
     /// The faults, in order.
     pub steps: Vec<Step>,
+}
+
+/// What a run is made on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Where the services keep what they own.
+    pub databases: Databases,
+    /// How many NATS servers there are.
+    pub nats_servers: usize,
+}
+
+impl Place {
+    /// SQLite files, one process a service.
+    pub const SQLITE: Self = Self { databases: Databases::Files, nats_servers: 1 };
+    /// PostgreSQL, one process a service.
+    pub const POSTGRES: Self =
+        Self { databases: Databases::Postgres { replicas: 1 }, nats_servers: 1 };
+    /// PostgreSQL, three replicas of each service.
+    pub const REPLICAS: Self =
+        Self { databases: Databases::Postgres { replicas: 3 }, nats_servers: 1 };
+    /// SQLite files, and a NATS cluster.
+    pub const CLUSTER: Self = Self { databases: Databases::Files, nats_servers: 3 };
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.databases {
+            Databases::Files => write!(f, "SQLite")?,
+            Databases::Postgres { replicas: 1 } => write!(f, "PostgreSQL, 1 replica")?,
+            Databases::Postgres { replicas } => write!(f, "PostgreSQL, {replicas} replicas")?,
+        }
+        match self.nats_servers {
+            1 => Ok(()),
+            servers => write!(f, ", {servers} NATS servers"),
+        }
+    }
 }
 
 /// One fault.
@@ -46,8 +82,14 @@ pub enum Fault {
     KillNats(Duration),
     /// NATS is stopped and started.
     RestartNats,
-    /// NATS is killed, and the end of a stream's file is cut off.
-    TruncateStream(Source),
+    /// One server of a NATS cluster is killed with SIGKILL, and away for this long.
+    KillNode(usize, Duration),
+    /// One server of a NATS cluster hangs (SIGSTOP).
+    PauseNode(usize, Duration),
+    /// One server of a NATS cluster is stopped and started.
+    RestartNode(usize),
+    /// A NATS server is killed, and the end of its file of a stream is cut off.
+    TruncateStream(Source, usize),
     /// A stream is deleted.
     DeleteStream(Source),
     /// NATS is stopped, and a byte in the middle of a stream's file is flipped.
@@ -82,10 +124,6 @@ pub enum Fault {
     Poison(Source),
 }
 
-/// What the issue asks for and this harness does not inject, and why.
-pub const NOT_INJECTED: [(&str, &str); 1] =
-    [("NATS as a cluster of three", "one server is started")];
-
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -95,7 +133,16 @@ impl fmt::Display for Fault {
             }
             Self::KillNats(time) => write!(f, "kill NATS for {} ms", time.as_millis()),
             Self::RestartNats => write!(f, "restart NATS"),
-            Self::TruncateStream(source) => write!(f, "cut the tail of the stream of {source} off"),
+            Self::KillNode(node, time) => {
+                write!(f, "kill NATS server {node} for {} ms", time.as_millis())
+            }
+            Self::PauseNode(node, time) => {
+                write!(f, "pause NATS server {node} for {} ms", time.as_millis())
+            }
+            Self::RestartNode(node) => write!(f, "restart NATS server {node}"),
+            Self::TruncateStream(source, node) => {
+                write!(f, "cut the tail of the stream of {source} off on NATS server {node}")
+            }
             Self::DeleteStream(source) => write!(f, "delete the stream of {source}"),
             Self::FlipByte(source) => write!(f, "flip a byte in the stream of {source}"),
             Self::CutConnections => write!(f, "cut the connections to NATS"),
@@ -151,8 +198,8 @@ impl Plan {
     /// The plan of a seed, with so many faults. Each kind comes before any comes again; one
     /// journal is poisoned, late, as a database that has lost such an event is not made
     /// again from the stream by a program that does not know it.
-    pub fn new(seed: u64, databases: Databases, faults: usize) -> Self {
-        let mut draw = Draw { rng: StdRng::seed_from_u64(seed), databases };
+    pub fn new(seed: u64, place: Place, faults: usize) -> Self {
+        let mut draw = Draw { rng: StdRng::seed_from_u64(seed), place };
         let poisoned = Source::ALL[draw.rng.random_range(0..Source::ALL.len())];
         let poison_at = faults - faults / 4;
         let mut kinds = Vec::new();
@@ -166,20 +213,20 @@ impl Plan {
             if steps.len() == poison_at {
                 kinds.push(kind);
                 fault = Fault::Poison(poisoned);
-            } else if steps.len() > poison_at && fault.folds(poisoned, databases) {
+            } else if steps.len() > poison_at && fault.folds(poisoned, place.databases) {
                 continue;
             }
             let pause = draw.millis(PAUSE_MS);
             steps.push(Step { pause, fault });
         }
-        Self { seed, databases, steps }
+        Self { seed, place, steps }
     }
 }
 
 /// Where a plan's numbers come from.
 struct Draw {
     rng: StdRng,
-    databases: Databases,
+    place: Place,
 }
 
 /// A kind of fault: gives one of it.
@@ -194,19 +241,29 @@ const EVERYWHERE: &[Kind] = &[
     |draw| Fault::PauseService(draw.service(), draw.replica(), draw.outage()),
     |draw| Fault::KillNats(draw.outage()),
     |_| Fault::RestartNats,
-    |draw| Fault::TruncateStream(draw.source()),
+    |draw| Fault::TruncateStream(draw.source(), draw.node()),
     |draw| Fault::DeleteStream(draw.source()),
-    |draw| Fault::FlipByte(draw.source()),
     |_| Fault::CutConnections,
     |draw| Fault::DelayConnections(draw.millis(5..200), draw.outage()),
     |draw| Fault::RestoreBackup(draw.owner()),
     |draw| Fault::LoseDatabase(draw.owner()),
     |draw| Fault::TakeBack([Source::Comment, Source::Moderation][draw.rng.random_range(0..2)]),
     |draw| Fault::JumpClock(draw.service(), draw.replica(), draw.jump(), draw.outage()),
-    |draw| Fault::FillDisk(Disk::Nats, draw.outage()),
     |draw| Fault::FillDisk(Disk::Service(Service::Query), draw.outage()),
     |_| Fault::LoseView,
     |_| Fault::RebuildView,
+];
+
+/// What can fail if there is one NATS server. Nobody notices a byte that a cluster has on
+/// two other servers, too.
+const ON_ONE_SERVER: &[Kind] =
+    &[|draw| Fault::FlipByte(draw.source()), |draw| Fault::FillDisk(Disk::Nats, draw.outage())];
+
+/// What can fail if there are several.
+const ON_CLUSTER: &[Kind] = &[
+    |draw| Fault::KillNode(draw.node(), draw.outage()),
+    |draw| Fault::PauseNode(draw.node(), draw.outage()),
+    |draw| Fault::RestartNode(draw.node()),
 ];
 
 /// What can fail on SQLite.
@@ -221,15 +278,20 @@ const ON_POSTGRES: &[Kind] = &[
 
 impl Draw {
     fn kinds(&self) -> Vec<Kind> {
-        let more = match self.databases {
+        let databases = match self.place.databases {
             Databases::Files => ON_FILES,
             Databases::Postgres { .. } => ON_POSTGRES,
         };
-        [EVERYWHERE, more].concat()
+        let servers = if self.place.nats_servers == 1 { ON_ONE_SERVER } else { ON_CLUSTER };
+        [EVERYWHERE, databases, servers].concat()
+    }
+
+    fn node(&mut self) -> usize {
+        self.rng.random_range(0..self.place.nats_servers)
     }
 
     fn replica(&mut self) -> usize {
-        match self.databases {
+        match self.place.databases {
             Databases::Files => 0,
             Databases::Postgres { replicas } => self.rng.random_range(0..replicas),
         }
@@ -267,22 +329,25 @@ mod tests {
 
     use super::*;
 
-    const REPLICAS: Databases = Databases::Postgres { replicas: 3 };
+    const PLACES: [Place; 3] = [Place::SQLITE, Place::REPLICAS, Place::CLUSTER];
 
     #[test]
     fn a_seed_gives_the_same_plan_again() {
-        assert_eq!(Plan::new(7, REPLICAS, 40), Plan::new(7, REPLICAS, 40));
-        assert_ne!(Plan::new(7, REPLICAS, 40).steps, Plan::new(8, REPLICAS, 40).steps);
+        assert_eq!(Plan::new(7, Place::REPLICAS, 40), Plan::new(7, Place::REPLICAS, 40));
+        assert_ne!(
+            Plan::new(7, Place::REPLICAS, 40).steps,
+            Plan::new(8, Place::REPLICAS, 40).steps
+        );
     }
 
     #[test]
     fn every_kind_comes_before_any_comes_a_third_time() {
-        for databases in [Databases::Files, REPLICAS] {
-            let mut draw = Draw { rng: StdRng::seed_from_u64(1), databases };
+        for place in PLACES {
+            let mut draw = Draw { rng: StdRng::seed_from_u64(1), place };
             let kinds = draw.kinds();
             let all: HashSet<_> = kinds.iter().map(|kind| discriminant(&kind(&mut draw))).collect();
             // The last ones of a round may be left out once a journal is poisoned.
-            let plan = Plan::new(1, databases, 2 * kinds.len());
+            let plan = Plan::new(1, place, 2 * kinds.len());
             let first = plan.steps.iter().take(kinds.len());
             let found: HashSet<_> = first.map(|step| discriminant(&step.fault)).collect();
             assert_eq!(found, all);
@@ -291,15 +356,13 @@ mod tests {
 
     #[test]
     fn nobody_has_to_fold_a_poisoned_stream() {
-        for (seed, databases) in
-            (0..20).flat_map(|seed| [Databases::Files, REPLICAS].map(|databases| (seed, databases)))
-        {
-            let faults: Vec<_> =
-                Plan::new(seed, databases, 40).steps.iter().map(|step| step.fault).collect();
+        for (seed, place) in (0..20).flat_map(|seed| PLACES.map(|place| (seed, place))) {
+            let plan = Plan::new(seed, place, 40);
+            let faults: Vec<_> = plan.steps.iter().map(|step| step.fault).collect();
             let is_poison = |fault: &Fault| matches!(fault, Fault::Poison(_));
             let at = faults.iter().position(is_poison).expect("no poison");
             let Fault::Poison(source) = faults[at] else { unreachable!() };
-            assert!(!faults[at..].iter().any(|fault| fault.folds(source, databases)));
+            assert!(!faults[at..].iter().any(|fault| fault.folds(source, place.databases)));
         }
     }
 }

@@ -5,21 +5,21 @@ use std::time::Duration;
 
 use bus_schema::Source;
 
-use super::plan::{Fault, Plan, Step};
-use crate::{Databases, Service};
+use super::plan::{Fault, Place, Plan, Step};
+use crate::Service;
 
 /// A bug, and what shows it.
 #[derive(Clone, Copy, Debug)]
 pub struct Planted {
     /// As the program knows it.
     pub name: &'static str,
-    databases: Databases,
+    place: Place,
     faults: &'static [Fault],
 }
 
-const FILES: Databases = Databases::Files;
-const SERVER: Databases = Databases::Postgres { replicas: 1 };
-const REPLICAS: Databases = Databases::Postgres { replicas: 3 };
+const FILES: Place = Place::SQLITE;
+const SERVER: Place = Place::POSTGRES;
+const REPLICAS: Place = Place::REPLICAS;
 
 const LONG: Duration = Duration::from_millis(4_500);
 const KILL_COMMENT: Fault = Fault::KillService(Service::Comment, 0);
@@ -38,42 +38,42 @@ const CUTS: &[Fault] = &[
 
 /// All of them.
 pub const ALL: [Planted; 17] = [
-    Planted { name: "publish-without-the-fence", databases: REPLICAS, faults: CUTS },
-    Planted { name: "answer-without-a-commit", databases: FILES, faults: &[KILL_COMMENT] },
+    Planted { name: "publish-without-the-fence", place: REPLICAS, faults: CUTS },
+    Planted { name: "answer-without-a-commit", place: FILES, faults: &[KILL_COMMENT] },
     Planted {
         name: "checkpoint-outside-the-transaction",
-        databases: FILES,
+        place: FILES,
         faults: &[KILL_MODERATION, KILL_MODERATION, KILL_MODERATION, KILL_MODERATION],
     },
-    Planted { name: "request-id-ignored", databases: FILES, faults: &[] },
-    Planted { name: "sequence-from-memory", databases: REPLICAS, faults: &[] },
+    Planted { name: "request-id-ignored", place: FILES, faults: &[] },
+    Planted { name: "sequence-from-memory", place: REPLICAS, faults: &[] },
     Planted {
         name: "fallback-without-the-approval-filter",
-        databases: FILES,
+        place: FILES,
         faults: &[Fault::PauseService(Service::Query, 0, LONG), Fault::KillNats(LONG)],
     },
-    Planted { name: "decision-on-the-newest-revision", databases: FILES, faults: &[] },
+    Planted { name: "decision-on-the-newest-revision", place: FILES, faults: &[] },
     Planted {
         name: "position-not-awaited",
-        databases: FILES,
+        place: FILES,
         faults: &[Fault::DelayConnections(
             Duration::from_millis(100),
             Duration::from_millis(1_000),
         )],
     },
-    Planted { name: "tail-not-imported", databases: FILES, faults: AFTER_BACKUP },
-    Planted { name: "gate-never-closed", databases: FILES, faults: AFTER_BACKUP },
-    Planted { name: "event-dropped", databases: FILES, faults: &[] },
-    Planted { name: "counts-not-kept", databases: FILES, faults: &[] },
-    Planted { name: "both-decisions-win", databases: FILES, faults: &[] },
-    Planted { name: "view-without-approval", databases: FILES, faults: &[] },
-    Planted { name: "chain-without-the-previous-hash", databases: FILES, faults: &[] },
+    Planted { name: "tail-not-imported", place: FILES, faults: AFTER_BACKUP },
+    Planted { name: "gate-never-closed", place: FILES, faults: AFTER_BACKUP },
+    Planted { name: "event-dropped", place: FILES, faults: &[] },
+    Planted { name: "counts-not-kept", place: FILES, faults: &[] },
+    Planted { name: "both-decisions-win", place: FILES, faults: &[] },
+    Planted { name: "view-without-approval", place: FILES, faults: &[] },
+    Planted { name: "chain-without-the-previous-hash", place: FILES, faults: &[] },
     Planted {
         name: "rewind-in-place",
-        databases: FILES,
+        place: FILES,
         faults: &[Fault::TakeBack(Source::Comment), Fault::TakeBack(Source::Comment)],
     },
-    Planted { name: "backup-unnoticed", databases: SERVER, faults: AFTER_BACKUP },
+    Planted { name: "backup-unnoticed", place: SERVER, faults: AFTER_BACKUP },
 ];
 
 /// The bugs of the issue that are not planted, and why.
@@ -94,6 +94,6 @@ impl Planted {
         let steps = self.faults.iter().map(|fault| Step { pause, fault: *fault });
         // The streams are used for a while, whatever else happens.
         let last = Step { pause: 2 * pause, fault: Fault::DeleteStream(Source::Post) };
-        Plan { seed: 1, databases: self.databases, steps: steps.chain([last]).collect() }
+        Plan { seed: 1, place: self.place, steps: steps.chain([last]).collect() }
     }
 }

@@ -9,8 +9,8 @@ use serde::Serialize;
 pub struct Report {
     /// What everything followed from.
     pub seed: u64,
-    /// What the databases were in, and how many replicas there were.
-    pub databases: String,
+    /// What it was made on.
+    pub place: String,
     /// What was injected, in order.
     pub faults: Vec<String>,
     /// How long clients worked, in seconds.
@@ -54,7 +54,7 @@ impl Report {
         let verdict = if self.is_good() { "all invariants held" } else { "FAILED" };
         let heal = self.heal.map_or("never".to_owned(), |heal| format!("{heal:.1} s"));
         let mut lines = vec![
-            format!("seed {} on {}: {verdict}", self.seed, self.databases),
+            format!("seed {} on {}: {verdict}", self.seed, self.place),
             format!("  faults        {}", self.faults.len()),
             format!(
                 "  operations    {} in {:.0} s, {} calls made again, {} given up",

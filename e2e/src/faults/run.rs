@@ -11,7 +11,7 @@ use super::{
     plan::Plan,
     report::{Report, seconds},
 };
-use crate::{Databases, Result, Setup, System};
+use crate::{Result, Setup, System};
 
 /// How long clients work before the first fault.
 const WARM_UP: Duration = Duration::from_secs(2);
@@ -40,14 +40,14 @@ pub async fn run(
     mut say: impl FnMut(String),
 ) -> Result<Report> {
     let Conditions { heal: patience, planted } = conditions;
-    let databases = plan.databases;
     let setup = Setup {
-        databases,
+        nats_servers: plan.place.nats_servers,
         is_proxied: true,
         has_small_disks: true,
         has_clocks: true,
         refills_streams: true,
         planted,
+        ..Setup::new(plan.place.databases)
     };
     let mut system = System::start_with(setup).await?;
     let load = Load::start(&system, plan.seed).await?;
@@ -97,7 +97,7 @@ pub async fn run(
     let told = shared.record.told();
     Ok(Report {
         seed: plan.seed,
-        databases: name(plan.databases),
+        place: plan.place.to_string(),
         faults,
         seconds: seconds(worked),
         operations: told.operations,
@@ -114,12 +114,4 @@ pub async fn run(
         heal: heal.map(seconds),
         findings: found.findings,
     })
-}
-
-fn name(databases: Databases) -> String {
-    match databases {
-        Databases::Files => "SQLite".to_owned(),
-        Databases::Postgres { replicas: 1 } => "PostgreSQL, 1 replica".to_owned(),
-        Databases::Postgres { replicas } => format!("PostgreSQL, {replicas} replicas"),
-    }
 }

@@ -78,7 +78,7 @@ pub async fn stream_equals_journal(
     source: Source,
     journal: &[(Event, Hash)],
 ) -> Result {
-    let jetstream = async_nats::jetstream::new(async_nats::connect(system.nats.url()).await?);
+    let jetstream = async_nats::jetstream::new(system.nats.connect().await?);
     let name = Stream::of(source, 1, -1).name;
     let mut stream = jetstream.get_stream(name).await?;
     wait_until("the stream to be as long as the journal", || {

@@ -46,7 +46,7 @@ async fn a_deleted_stream_is_refilled() -> Result {
     let acknowledged = Writers::start(&system, &post, 2_000)?.finish().await?;
     quiet(&system).await?;
 
-    let jetstream = async_nats::jetstream::new(async_nats::connect(system.nats.url()).await?);
+    let jetstream = async_nats::jetstream::new(system.nats.connect().await?);
     for stream in ["AGORA_POST", "AGORA_COMMENT", "AGORA_MODERATION"] {
         jetstream.delete_stream(stream).await?;
     }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod check;
+mod cluster;
 mod damage;
 mod errors;
 mod failures;

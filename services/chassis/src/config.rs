@@ -71,7 +71,8 @@ pub struct Server {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Nats {
-    /// Where NATS is, such as `nats://127.0.0.1:4222`.
+    /// Where NATS is, such as `nats://127.0.0.1:4222`; of a cluster the addresses of several
+    /// servers, separated by commas.
     pub url: String,
     /// Replicas of each stream: 1 embedded, 3 in a cluster.
     pub replicas: usize,
@@ -211,6 +212,11 @@ impl Default for Nats {
             password: None,
         }
     }
+}
+
+/// The addresses of the servers in [`Nats::url`].
+pub fn nats_servers(url: &str) -> Vec<&str> {
+    url.split(',').map(str::trim).filter(|server| !server.is_empty()).collect()
 }
 
 impl Default for Auth {

@@ -95,7 +95,8 @@ impl Nats {
             return Err(NatsError::HalfALogin);
         }
         let (link, mut links) = watch::channel(Link::Pending);
-        let connected = options(settings, name, link).await?.connect(&url).await;
+        let servers = config::nats_servers(&url);
+        let connected = options(settings, name, link).await?.connect(servers).await;
         let client = connected.map_err(|source| NatsError::Url { url: url.clone(), source })?;
 
         // Told or not: after the grace it goes on.
@@ -211,5 +212,24 @@ fn hear(event: &Event) -> Option<Link> {
             None
         }
         Event::Draining | Event::Closed => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_is_named_by_several_addresses() {
+        let servers = config::nats_servers("nats://a:4222, nats://b:4222,");
+        assert_eq!(servers, ["nats://a:4222", "nats://b:4222"]);
+    }
+
+    #[tokio::test]
+    async fn every_address_must_be_one() {
+        let url = "nats://127.0.0.1:4222,:".to_owned();
+        let settings = config::Nats { url, ..Default::default() };
+        let refused = Nats::connect(&settings, "test").await.err().unwrap();
+        assert!(matches!(refused, NatsError::Url { .. }), "{refused}");
     }
 }
