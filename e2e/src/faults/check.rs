@@ -17,6 +17,7 @@ use agora_proto::{
     event::v1::{self as event, Decision},
     moderation::v1::ListCasesRequest,
 };
+use async_nats::datetime::DateTime;
 use bus_schema::{Checkpoint, CommentId, DecodeError, Event, Kind, Sequence, Source, Stream};
 use bytes::Bytes;
 use chassis::content;
@@ -97,6 +98,24 @@ async fn heads(client: &Client) -> Option<[Sequence; 3]> {
         head(client, Source::Comment).await?,
         head(client, Source::Moderation).await?,
     ])
+}
+
+/// When each stream was made: another time is another stream.
+pub(super) async fn made(system: &System) -> Result<HashMap<Source, DateTime>> {
+    let jetstream = async_nats::jetstream::new(system.nats.connect().await?);
+    let mut made = HashMap::new();
+    for source in Source::ALL {
+        let stream = jetstream.get_stream(Stream::of(source, 1, -1).name).await?;
+        made.insert(source, stream.cached_info().created);
+    }
+    Ok(made)
+}
+
+/// The number of a stream's last message; 0 if there is no stream.
+pub(super) async fn last_sequence(system: &System, source: Source) -> Result<u64> {
+    let jetstream = async_nats::jetstream::new(system.nats.connect().await?);
+    let stream = jetstream.get_stream(Stream::of(source, 1, -1).name).await;
+    Ok(stream.map_or(0, |stream| stream.cached_info().state.last_sequence))
 }
 
 /// Whether every stream holds as much as its journal.

@@ -1,5 +1,6 @@
 //! Making things fail.
 
+mod damage;
 mod disk;
 mod poison;
 mod take_back;
@@ -199,6 +200,7 @@ impl<'s> Injector<'s> {
             }
             Fault::FailOver(time) => self.fail_over(time, load).await,
             Fault::RestoreBackup(service) => self.restore(service, load).await,
+            Fault::RestoreBesideDamage(source) => self.restore_beside_damage(source, load).await,
             Fault::LoseDatabase(service) => self.lose_database(service, load).await,
             Fault::FillDisk(disk, time) => self.fill(disk, time).await,
             Fault::JumpClock(service, replica, seconds, time) => {
@@ -364,12 +366,19 @@ fn blocks(store: &Path, source: Source) -> Result<Vec<PathBuf>> {
     Ok(blocks)
 }
 
+/// What the files of a SQLite database end with.
+const FILES: [&str; 3] = ["", "-wal", "-shm"];
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
 /// Removes a SQLite database that nobody has open.
 fn remove(path: &Path) {
-    for suffix in ["", "-wal", "-shm"] {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
+    for suffix in FILES {
         // It may not be there.
-        fs::remove_file(name).ok();
+        fs::remove_file(with_suffix(path, suffix)).ok();
     }
 }

@@ -6,8 +6,8 @@ mod write;
 
 use std::{
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -34,6 +34,8 @@ const READERS: u64 = 2;
 const CALL: Duration = Duration::from_secs(3);
 /// How long an operation is tried.
 const OPERATION: Duration = Duration::from_secs(90);
+/// How long an operation is tried on once the clients are to end.
+const LAST: Duration = Duration::from_secs(30);
 /// How long a client waits before it calls again.
 const RETRY: Duration = Duration::from_millis(30);
 /// How long a client rests between operations: the faults are to be tried, not the machine.
@@ -47,7 +49,8 @@ pub struct Load {
 
 pub(super) struct Shared {
     pub(super) record: Record,
-    stop: AtomicBool,
+    /// When the clients were told to end.
+    stopped: OnceLock<Instant>,
     /// Writers hold it while they call: who takes it alone, has them wait.
     pause: Arc<RwLock<()>>,
     texts: Vec<String>,
@@ -84,7 +87,7 @@ impl Load {
         }
         let shared = Arc::new(Shared {
             record,
-            stop: AtomicBool::new(false),
+            stopped: OnceLock::new(),
             pause: Arc::default(),
             texts: comments()?,
             posts,
@@ -139,7 +142,7 @@ impl Load {
     /// # Errors
     /// If one of them has failed.
     pub async fn stop(mut self) -> Result {
-        self.shared.stop.store(true, Ordering::Relaxed);
+        self.shared.stopped.get_or_init(Instant::now);
         while let Some(ended) = self.tasks.join_next().await {
             ended??;
         }
@@ -178,7 +181,7 @@ impl Caller {
     }
 
     fn goes_on(&self) -> bool {
-        !self.shared.stop.load(Ordering::Relaxed)
+        self.shared.stopped.get().is_none()
     }
 
     /// Whether a source was taken back since it was looked last.
@@ -211,7 +214,11 @@ impl Caller {
     {
         self.shared.record.told().operations += 1;
         let begun = Instant::now();
-        while begun.elapsed() < OPERATION {
+        let is_over = || {
+            let stopped = self.shared.stopped.get();
+            begun.elapsed() > OPERATION || stopped.is_some_and(|at| at.elapsed() > LAST)
+        };
+        while !is_over() {
             let answered = {
                 let _writing = self.shared.pause.read().await;
                 let mut request = Request::new(message.clone());

@@ -105,6 +105,9 @@ pub enum Fault {
     FailOver(Duration),
     /// The databases are replaced by their backup.
     RestoreBackup(Service),
+    /// A database is replaced by its backup, and the stream is damaged where that ends; after
+    /// a while the database is there again that was replaced.
+    RestoreBesideDamage(Source),
     /// A database is lost.
     LoseDatabase(Service),
     /// A disk has no room left, for so long after that was noticed.
@@ -157,6 +160,9 @@ impl fmt::Display for Fault {
                 write!(f, "fail over to a standby that is {} ms behind", time.as_millis())
             }
             Self::RestoreBackup(service) => write!(f, "restore the backup of {service}"),
+            Self::RestoreBesideDamage(source) => {
+                write!(f, "restore the backup of {source} beside a damaged stream")
+            }
             Self::LoseDatabase(service) => write!(f, "lose the database of {service}"),
             Self::FillDisk(disk, time) => {
                 write!(f, "fill the disk of {disk} for {} ms", time.as_millis())
@@ -180,6 +186,18 @@ impl fmt::Display for Fault {
 }
 
 impl Fault {
+    /// Which streams may be made anew because of it.
+    pub(super) fn damages(&self) -> &[Source] {
+        match self {
+            Self::TruncateStream(source, _)
+            | Self::DeleteStream(source)
+            | Self::FlipByte(source)
+            | Self::RestoreBesideDamage(source) => std::slice::from_ref(source),
+            Self::FillDisk(Disk::Nats, _) => &Source::ALL,
+            _ => &[],
+        }
+    }
+
     /// Whether the owner of a source has to fold its stream after it.
     fn folds(&self, source: Source, databases: Databases) -> bool {
         match self {
@@ -269,6 +287,9 @@ const ON_CLUSTER: &[Kind] = &[
 /// What can fail on SQLite.
 const ON_FILES: &[Kind] = &[|draw| Fault::FillDisk(Disk::Service(draw.owner()), draw.outage())];
 
+/// What can fail on SQLite with one NATS server.
+const ON_FILES_AND_ONE_SERVER: &[Kind] = &[|draw| Fault::RestoreBesideDamage(draw.source())];
+
 /// What can fail on PostgreSQL.
 const ON_POSTGRES: &[Kind] = &[
     |draw| Fault::KillPostgres(draw.outage()),
@@ -283,7 +304,8 @@ impl Draw {
             Databases::Postgres { .. } => ON_POSTGRES,
         };
         let servers = if self.place.nats_servers == 1 { ON_ONE_SERVER } else { ON_CLUSTER };
-        [EVERYWHERE, databases, servers].concat()
+        let both = if self.place == Place::SQLITE { ON_FILES_AND_ONE_SERVER } else { &[] };
+        [EVERYWHERE, databases, servers, both].concat()
     }
 
     fn node(&mut self) -> usize {

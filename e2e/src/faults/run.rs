@@ -1,7 +1,8 @@
 //! One run: a system, clients, faults, quiet, and the checks.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
+use bus_schema::Source;
 use tokio::time::{Instant, sleep};
 
 use super::{
@@ -52,6 +53,8 @@ pub async fn run(
     let mut system = System::start_with(setup).await?;
     let load = Load::start(&system, plan.seed).await?;
     let shared = load.shared();
+    let made = check::made(&system).await?;
+    let mut damaged: HashSet<Source> = HashSet::new();
     let began = Instant::now();
     let mut injector = Injector::new(&mut system);
     injector.rest(WARM_UP).await?;
@@ -65,6 +68,7 @@ pub async fn run(
             continue;
         }
         say(format!("{:6.1} s  {fault}", began.elapsed().as_secs_f64()));
+        damaged.extend(step.fault.damages());
         let injected = injector.inject(step.fault, &load).await;
         if let Err(error) = injected {
             return Err(format!("{}{fault}: {error}", injector.system.output()).into());
@@ -94,6 +98,15 @@ pub async fn run(
         },
     };
     found.findings.extend(findings);
+    if heal.is_some() {
+        let made_now = check::made(&system).await?;
+        for source in Source::ALL.iter().filter(|source| !damaged.contains(source)) {
+            if made.get(source) != made_now.get(source) {
+                let finding = format!("I3: the whole stream of {source} was made anew");
+                found.findings.push(finding);
+            }
+        }
+    }
     let told = shared.record.told();
     Ok(Report {
         seed: plan.seed,

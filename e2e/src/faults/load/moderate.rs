@@ -29,6 +29,9 @@ impl Caller {
             };
             if let Outcome::Done(answer) = self.until_answered(&request, call).await {
                 for case in answer.cases {
+                    if !self.goes_on() {
+                        break;
+                    }
                     let both = self.rng.random_bool(0.3);
                     self.decide(&case, both).await?;
                 }
