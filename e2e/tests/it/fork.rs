@@ -90,7 +90,7 @@ async fn a_fork_is_healed(databases: Databases) -> Result {
         system.ready(service).await?;
     }
     let mut letters = operator.letters.comment.clone();
-    let request = ListDeadLettersRequest { service: "comment".into(), ..Default::default() };
+    let request = ListDeadLettersRequest { service: "comment".into() };
     let mut answers = letters.list_dead_letters(request).await?.into_inner();
     let mut parked = Vec::new();
     while let Some(answer) = answers.message().await? {
