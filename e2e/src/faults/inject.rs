@@ -26,7 +26,6 @@ pub use poison::Poisoned;
 const MAX_CUT: u64 = 4_096;
 /// How often it is looked whether a process has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-
 /// After how long a program sees what its clock was set to.
 const CLOCK_SEEN: Duration = Duration::from_secs(1);
 /// Why clocks are left alone.

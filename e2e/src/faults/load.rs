@@ -251,7 +251,7 @@ impl Caller {
 }
 
 /// Whether a caller is told, or must assume, that the same call may succeed later.
-fn may_retry(status: &Status) -> bool {
+pub(super) fn may_retry(status: &Status) -> bool {
     // A loser among decisions is ABORTED, too, and says who has won.
     matches!(
         status.code(),

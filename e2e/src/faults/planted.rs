@@ -36,15 +36,8 @@ const CUTS: &[Fault] = &[
     Fault::PauseService(Service::Comment, 2, LONG),
 ];
 
-/// How long a server hangs until whoever has asked it asks another one: longer than an answer
-/// is waited for.
-const HUNG: Duration = Duration::from_secs(8);
-/// A server that goes on after it hung is behind the others for a moment.
-const HANGING: &[Fault] =
-    &[Fault::PauseNode(0, HUNG), Fault::PauseNode(1, HUNG), Fault::PauseNode(2, HUNG)];
-
 /// All of them.
-pub const ALL: [Planted; 19] = [
+pub const ALL: [Planted; 18] = [
     Planted { name: "publish-without-the-fence", place: REPLICAS, faults: CUTS },
     Planted { name: "answer-without-a-commit", place: FILES, faults: &[KILL_COMMENT] },
     Planted {
@@ -85,16 +78,22 @@ pub const ALL: [Planted; 19] = [
         place: FILES,
         faults: &[Fault::RestoreBesideDamage(Source::Comment)],
     },
-    Planted { name: "relay-trusts-direct-get", place: Place::CLUSTER, faults: HANGING },
     Planted { name: "backup-unnoticed", place: SERVER, faults: AFTER_BACKUP },
 ];
 
 /// The bugs of the issue that are not planted, and why.
-pub const NOT_PLANTED: [(&str, &str); 1] = [(
-    "join by revision number",
-    "a number names another revision than an id does only after a source has lost one; \
-     `decision-on-the-newest-revision` joins wrongly instead",
-)];
+pub const NOT_PLANTED: [(&str, &str); 2] = [
+    (
+        "join by revision number",
+        "a number names another revision than an id does only after a source has lost one; \
+         `decision-on-the-newest-revision` joins wrongly instead",
+    ),
+    (
+        "relay that trusts direct get",
+        "it was planted and never found: what differs is looked at again a moment later, when \
+         the server that was behind has caught up",
+    ),
+];
 
 impl Planted {
     /// What is done to show it.

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use agora_proto::{
-    comment::v1::GetCommentRequest, moderation::v1::ListCasesRequest, post::v1::ListPostsRequest,
+    comment::v1::GetCommentRequest,
+    moderation::v1::ListCasesRequest,
+    post::v1::{CreatePostRequest, ListPostsRequest},
     query::v1::ListFeedRequest,
 };
 use tokio::time::{Instant, timeout};
@@ -11,12 +13,17 @@ use tonic::{Code, Status};
 use uuid::Uuid;
 
 use super::{Injector, LOOK_EVERY};
-use crate::{Client, Disk, Result, Role, Service, SmallDisk, faults::SITE};
+use crate::{
+    Client, Disk, Result, Role, Service, SmallDisk,
+    faults::{SITE, load::may_retry},
+};
 
 /// How long a service may go on before it needs more room: it writes where it has before.
 const NOTICED: Duration = Duration::from_secs(30);
-/// How long a read may take.
-const READ: Duration = Duration::from_secs(3);
+/// How much text a post has at most, in bytes.
+const POST_BODY: usize = 64 * 1024;
+/// How long a call may take.
+const WAIT: Duration = Duration::from_secs(3);
 /// What a program says that cannot write.
 const SIGNS: [&str; 2] = ["disk is full", "no space left on device"];
 
@@ -29,6 +36,9 @@ impl Injector<'_> {
         while self.complaints(disk) == before {
             if Instant::now() > deadline {
                 return Err(format!("{disk} has not noticed that its disk is full").into());
+            }
+            if disk == Disk::Service(Service::Post) {
+                self.write_post().await?;
             }
             self.rest(LOOK_EVERY).await?;
         }
@@ -61,10 +71,30 @@ impl Injector<'_> {
         SIGNS.iter().map(|sign| output.matches(sign).count()).sum()
     }
 
+    /// Writes a large post, as nobody else does; without room it is refused cleanly.
+    async fn write_post(&mut self) -> Result {
+        let request = CreatePostRequest {
+            site: SITE.into(),
+            title: "needs room".into(),
+            body: "x".repeat(POST_BODY),
+            request_id: Uuid::now_v7().to_string(),
+            ..Default::default()
+        };
+        let mut posts = self.system.client("author", Role::Author)?.post;
+        match timeout(WAIT, posts.create_post(request)).await {
+            Ok(Err(status)) if !may_retry(&status) => {
+                let said = format!("{:?} {}", status.code(), status.message());
+                self.findings.push(format!("a post without room is refused: {said}"));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
     /// Reads go on without room.
     async fn read(&mut self, service: Service) -> Result {
         let client = self.system.each(service, "reader", Role::Moderator)?.swap_remove(0);
-        let read = timeout(READ, read(&client, service)).await;
+        let read = timeout(WAIT, read(&client, service)).await;
         let failed = match read {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(status)) => status.message().to_owned(),

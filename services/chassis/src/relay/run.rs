@@ -386,8 +386,6 @@ impl<S: Store> Relay<S> {
         let mut sent = end.sequence;
         let mut poll = interval(POLL);
         let mut compared = Instant::now();
-        // The more often others than the leader are asked, the sooner one is behind.
-        let compare = if planted::is("relay-trusts-direct-get") { Duration::ZERO } else { COMPARE };
         let mut heads = self.heads.clone();
         let damage = self.look_for_damage();
         tokio::pin!(damage);
@@ -402,7 +400,7 @@ impl<S: Store> Relay<S> {
                 }
                 continue;
             }
-            if !publisher.is_waiting() && compared.elapsed() > compare {
+            if !publisher.is_waiting() && compared.elapsed() > COMPARE {
                 self.check(sent).await?;
                 compared = Instant::now();
             }

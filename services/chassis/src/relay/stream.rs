@@ -5,14 +5,14 @@ use async_nats::{
         context::GetStreamErrorKind,
         message::StreamMessage,
         stream::{
-            Config, DirectGetErrorKind, DiscardPolicy, RawMessageError, RawMessageErrorKind,
-            RetentionPolicy, StorageType,
+            Config, DiscardPolicy, RawMessageError, RawMessageErrorKind, RetentionPolicy,
+            StorageType,
         },
     },
 };
 use bus_schema::{Hash, Sequence, Source, Stream};
 
-use crate::{journal::Row, planted};
+use crate::journal::Row;
 
 /// A source's stream, asked through its leader alone: a direct get may answer from a
 /// replica that is behind.
@@ -105,7 +105,7 @@ impl Remote {
             max_age: std::time::Duration::ZERO,
             deny_delete: true,
             deny_purge: true,
-            allow_direct: planted::is("relay-trusts-direct-get"),
+            allow_direct: false,
             ..Default::default()
         };
         self.jetstream.create_stream(config).await?;
@@ -118,19 +118,17 @@ impl Remote {
         sequence: Sequence,
     ) -> Result<Option<Stored>, async_nats::Error> {
         let stream = self.jetstream.get_stream_no_info(self.name()).await?;
-        if planted::is("relay-trusts-direct-get") {
-            return match stream.direct_get(sequence.0).await {
-                Ok(message) => Ok(Some(stored(message))),
-                Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
-                Err(error) => Err(error.into()),
-            };
-        }
         let message = match stream.get_raw_message(sequence.0).await {
             Ok(message) => message,
             Err(error) if is_missing(&error) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        Ok(Some(stored(message)))
+        let StreamMessage { sequence, headers, payload, .. } = message;
+        let hash =
+            headers.get(Stream::HASH_HEADER).and_then(|value| Hash::from_hex(value.as_str()));
+        let row =
+            Row { sequence: Sequence(sequence), hash: hash.unwrap_or_default(), event: payload };
+        Ok(Some(Stored { hash, row }))
     }
 
     /// Deletes the stream. Only for one whose content the journal was proven to hold.
@@ -138,13 +136,6 @@ impl Remote {
         self.jetstream.delete_stream(self.name()).await?;
         Ok(())
     }
-}
-
-fn stored(message: StreamMessage) -> Stored {
-    let StreamMessage { sequence, headers, payload, .. } = message;
-    let hash = headers.get(Stream::HASH_HEADER).and_then(|value| Hash::from_hex(value.as_str()));
-    let row = Row { sequence: Sequence(sequence), hash: hash.unwrap_or_default(), event: payload };
-    Stored { hash, row }
 }
 
 /// Whether the leader has answered that it cannot show the message: it has none, or one
