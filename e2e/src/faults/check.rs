@@ -118,6 +118,14 @@ pub(super) async fn last_sequence(system: &System, source: Source) -> Result<u64
     Ok(stream.map_or(0, |stream| stream.cached_info().state.last_sequence))
 }
 
+/// Whether a journal, which was compared with its stream, holds as much as that.
+pub async fn is_held(system: &System, source: Source) -> bool {
+    let Ok(client) = system.client("checker", Role::Operator) else { return false };
+    // First the stream: its journal may go on meanwhile.
+    let Ok(last) = last_sequence(system, source).await else { return false };
+    head(&client, source).await.is_some_and(|head| head.0 >= last)
+}
+
 /// Whether every stream holds as much as its journal.
 pub async fn is_published(system: &System) -> bool {
     let published = async {

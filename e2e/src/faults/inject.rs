@@ -159,6 +159,7 @@ impl<'s> Injector<'s> {
                 self.system.nats.node(node).restart().await
             }
             Fault::TruncateStream(source, node) => {
+                self.held(source).await?;
                 let node = self.system.nats.node(node);
                 node.kill().await?;
                 if let Some(block) = blocks(node.store(), source)?.last() {
@@ -168,8 +169,12 @@ impl<'s> Injector<'s> {
                 }
                 node.restart().await
             }
-            Fault::DeleteStream(source) => self.delete_stream(source).await,
+            Fault::DeleteStream(source) => {
+                self.held(source).await?;
+                self.delete_stream(source).await
+            }
             Fault::FlipByte(source) => {
+                self.held(source).await?;
                 self.system.nats.stop().await?;
                 if let Some(block) = blocks(self.system.nats.node(0).store(), source)?.first() {
                     let mut bytes = fs::read(block)?;
@@ -259,6 +264,20 @@ impl<'s> Injector<'s> {
         clock(self.system).ok_or(NO_CLOCKS)?.set(seconds)?;
         self.rest(CLOCK_SEEN + time).await?;
         clock(self.system).ok_or(NO_CLOCKS)?.set(0)
+    }
+
+    /// What a stream is about to lose must be in its journal: a database that was put back or
+    /// failed over may still have to import it.
+    async fn held(&mut self, source: Source) -> Result {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !check::is_held(self.system, source).await {
+            if Instant::now() > deadline {
+                let found = check::differences(self.system).await?;
+                return Err(format!("a journal lacks what its stream holds: {found}").into());
+            }
+            self.rest(LOOK_EVERY).await?;
+        }
+        Ok(())
     }
 
     /// What is replaced or lost must be in the streams, or it is lost for good: nobody can

@@ -4,7 +4,7 @@
 use std::{fs, time::Duration};
 
 use agora_proto::{admin::v1::ReadJournalRequest, event::v1 as event};
-use bus_schema::{Event, Sequence, Source, Stream};
+use bus_schema::{Event, Sequence, Source};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 
 use super::{Injector, LOOK_EVERY, remove};
@@ -39,9 +39,7 @@ impl Injector<'_> {
             self.system.replica(service, replica).kill().await?;
         }
         self.put_back(service).await?;
-        let jetstream =
-            async_nats::jetstream::new(async_nats::connect(self.system.nats.url()).await?);
-        jetstream.delete_stream(Stream::of(source, 1, -1).name).await?;
+        self.delete_stream(source).await?;
         for replica in 0..self.system.replicas(service) {
             self.system.replica(service, replica).restart()?;
         }
