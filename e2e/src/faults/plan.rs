@@ -192,7 +192,8 @@ impl Fault {
             Self::TruncateStream(source, _)
             | Self::DeleteStream(source)
             | Self::FlipByte(source)
-            | Self::RestoreBesideDamage(source) => std::slice::from_ref(source),
+            | Self::RestoreBesideDamage(source)
+            | Self::TakeBack(source) => std::slice::from_ref(source),
             Self::FillDisk(Disk::Nats, _) => &Source::ALL,
             _ => &[],
         }

@@ -10,7 +10,7 @@ use agora_proto::{
     query::v1::{GetThreadRequest, ServedFrom, get_thread_request::Post},
 };
 use async_nats::jetstream::{self, stream};
-use e2e::{Client, Result, Role, Service, System, wait_until};
+use e2e::{Client, Databases, Result, Role, Service, Setup, System, wait_until};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 
 use crate::{
@@ -33,7 +33,7 @@ async fn written(system: &System, comments: u64) -> Result<(String, Acknowledged
 }
 
 async fn jetstream(system: &System) -> Result<jetstream::Context> {
-    Ok(jetstream::new(async_nats::connect(system.nats.url()).await?))
+    Ok(jetstream::new(system.nats.connect().await?))
 }
 
 async fn state(system: &System) -> Result<stream::State> {
@@ -144,6 +144,24 @@ async fn a_full_stream_is_gone_on_with_when_there_is_room() -> Result {
 
     jetstream.update_stream(config).await?;
     acknowledged.extend(Writers::start(&system, &post, 200)?.finish().await?);
+    nothing_lost(&system, &post, &acknowledged).await
+}
+
+/// Two of three servers are away: none of the streams has a leader.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_without_a_leader_is_gone_on_with_when_it_has_one() -> Result {
+    let setup = Setup { nats_servers: 3, ..Setup::new(Databases::Files) };
+    let mut system = System::start_with(setup).await?;
+    let (post, mut acknowledged) = written(&system, 200).await?;
+    for node in [1, 2] {
+        system.nats.node(node).kill().await?;
+    }
+    wait_until("the stream to have no leader", || async { state(&system).await.is_err() }).await?;
+    acknowledged.extend(Writers::start(&system, &post, 300)?.finish().await?);
+    all_reads_go_on(&system, &post).await?;
+    for node in [1, 2] {
+        system.nats.node(node).restart().await?;
+    }
     nothing_lost(&system, &post, &acknowledged).await
 }
 
