@@ -131,14 +131,19 @@ pub trait Store: Send + Sync + 'static {
         events: &[Event],
     ) -> impl Future<Output = Result<Consumed<State<Self>>, ConsumeError>> + Send;
 
-    /// Forgets the state that the events of a source have left, of the service's own or of
-    /// another one. Returns the other sources whose events have to be applied again, as
-    /// what they left was mixed with it.
-    fn forget(
-        &self,
-        connection: &mut Connection<Self>,
-        source: Source,
-    ) -> impl Future<Output = Result<&'static [Source], sqlx::Error>> + Send;
+    /// What forgets the state that the events of a source have left, of the service's own or
+    /// of another one.
+    fn forgetting(source: Source) -> Forgetting;
+}
+
+/// What forgets the state that a source's events have left.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Forgetting {
+    /// Statements, in their order.
+    pub deletes: &'static [&'static str],
+    /// The other sources whose events have to be applied again then, as what they left was
+    /// mixed with it.
+    pub again: &'static [Source],
 }
 
 /// What consumed events leave to be journalled and written.

@@ -9,7 +9,11 @@ use std::future::Future;
 
 use agora_proto::{comment::v1::Decision, event::v1 as event};
 use bus_schema::{CommentId, Event, EventId, Kind, PostId, Site, Source, Time};
-use chassis::{bulk::distinct, content, owner};
+use chassis::{
+    bulk::distinct,
+    content,
+    owner::{self, Forgetting},
+};
 use futures::{Stream, TryStreamExt as _};
 use serde::{Deserialize, Serialize};
 use sqlx::Pool;
@@ -195,12 +199,12 @@ fn revisions(events: &[Event]) -> Result<Vec<Revision<'_>>, sqlx::Error> {
     events.iter().map(revision_of).filter_map(Result::transpose).collect()
 }
 
-/// What deletes the state that the events of a source have left, and the other sources
-/// whose events have to be applied again then.
-const fn forgetting(source: Source) -> (&'static [&'static str], &'static [Source]) {
-    match source {
-        Source::Comment => (&["DELETE FROM revision", "DELETE FROM comment"], &[]),
-        Source::Post => (&["DELETE FROM post"], &[]),
-        Source::Moderation => (&["DELETE FROM decision"], &[]),
-    }
+/// What forgets the state that the events of a source have left.
+const fn forgetting(source: Source) -> Forgetting {
+    let deletes: &[&str] = match source {
+        Source::Comment => &["DELETE FROM revision", "DELETE FROM comment"],
+        Source::Post => &["DELETE FROM post"],
+        Source::Moderation => &["DELETE FROM decision"],
+    };
+    Forgetting { deletes, again: &[] }
 }

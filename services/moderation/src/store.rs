@@ -11,7 +11,7 @@ mod write;
 use std::future::Future;
 
 use bus_schema::{CommentId, PostId, RevisionId, Site, Source, Time};
-use chassis::owner;
+use chassis::owner::{self, Forgetting};
 use serde::{Deserialize, Serialize};
 use sqlx::Pool;
 
@@ -143,21 +143,23 @@ impl Cursor {
     }
 }
 
-/// What deletes the state that the events of a source have left, and the other sources
-/// whose events have to be applied again then.
-const fn forgetting(source: Source) -> (&'static [&'static str], &'static [Source]) {
+/// What forgets the state that the events of a source have left.
+const fn forgetting(source: Source) -> Forgetting {
     match source {
-        Source::Post => (&["DELETE FROM post"], &[]),
-        Source::Comment => (
-            &[
+        Source::Post => Forgetting { deletes: &["DELETE FROM post"], again: &[] },
+        Source::Comment => Forgetting {
+            deletes: &[
                 "DELETE FROM revision",
                 "DELETE FROM comment",
                 "DELETE FROM author",
                 "DELETE FROM sighting",
             ],
-            &[],
-        ),
+            again: &[],
+        },
         // What follows from decisions stands beside what the comment service said.
-        Source::Moderation => (&["DELETE FROM decision", "DELETE FROM policy"], &[Source::Comment]),
+        Source::Moderation => Forgetting {
+            deletes: &["DELETE FROM decision", "DELETE FROM policy"],
+            again: &[Source::Comment],
+        },
     }
 }

@@ -8,7 +8,10 @@ mod sqlite;
 use std::future::Future;
 
 use bus_schema::{Event, Kind, PostId, Site, Source, Time};
-use chassis::{bulk::distinct, owner};
+use chassis::{
+    bulk::distinct,
+    owner::{self, Forgetting},
+};
 use futures::{Stream, TryStreamExt as _};
 use serde::{Deserialize, Serialize};
 use sqlx::Pool;
@@ -156,11 +159,12 @@ fn new_texts<'s>(state: &'s State, events: &[Event]) -> Vec<((PostId, u32), &'s 
     revisions.filter_map(|key| Some((key, state.texts.get(&key)?))).collect()
 }
 
-/// What deletes the state that the events of a source have left, and the other sources
-/// whose events have to be applied again then.
-const fn forgetting(source: Source) -> (&'static [&'static str], &'static [Source]) {
+/// What forgets the state that the events of a source have left.
+const fn forgetting(source: Source) -> Forgetting {
     match source {
-        Source::Post => (&["DELETE FROM revision", "DELETE FROM post"], &[]),
-        Source::Comment | Source::Moderation => (&[], &[]),
+        Source::Post => {
+            Forgetting { deletes: &["DELETE FROM revision", "DELETE FROM post"], again: &[] }
+        }
+        Source::Comment | Source::Moderation => Forgetting { deletes: &[], again: &[] },
     }
 }

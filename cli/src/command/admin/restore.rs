@@ -26,8 +26,7 @@ pub struct Restore {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 What is parked is seen by `agora admin dead-letters list`, and `agora admin dead-letters
-retry` appends it anew: what clients were told is saved, is not lost.
-Restart the other replicas of moderation after a fork of its events.")]
+retry` appends it anew: what clients were told is saved, is not lost.")]
 pub struct Fork {
     /// post, comment or moderation
     source: Source,

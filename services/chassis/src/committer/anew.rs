@@ -17,7 +17,7 @@ use crate::{
     consumer::Batch,
     dead_letter::DeadLetter,
     journal::{Backend, Gathered as _, RequestKey, Row},
-    owner::{Domain, Store},
+    owner::{Domain, Forgetting, Store},
 };
 
 /// How many rows are gathered and folded at once.
@@ -193,7 +193,7 @@ impl<S: Store> Writer<S> {
 
     /// Forgets what was applied and parked of another source.
     async fn forget_consumed(&mut self, source: Source) -> Result<(), CommitError> {
-        self.store.forget(&mut self.connection, source).await?;
+        S::Backend::run(&mut self.connection, S::forgetting(source).deletes).await?;
         S::Backend::forget_letters(&mut self.connection, source).await?;
         let before = S::Backend::checkpoint(&mut self.connection, source).await?;
         S::Backend::advance(&mut self.connection, source, &before, &Checkpoint::ZERO).await?;
@@ -229,7 +229,8 @@ impl<S: Store> Writer<S> {
         if keep.sequence < head.sequence {
             self.park_own(keep, head).await?;
         }
-        let again = self.store.forget(&mut self.connection, source).await?;
+        let Forgetting { deletes, again } = S::forgetting(source);
+        S::Backend::run(&mut self.connection, deletes).await?;
         for consumed in again {
             self.forget_consumed(*consumed).await?;
         }

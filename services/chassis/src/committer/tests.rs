@@ -25,7 +25,7 @@ use crate::{
     content, database,
     dead_letter::{Done, Letters as _, MAX_PARKED, Refused, Repair, Repaired, Repairs as _},
     journal::Backend,
-    owner::{ApplyError, Caused, ConsumeError, Consumed, Domain, Draft, Store},
+    owner::{ApplyError, Caused, ConsumeError, Consumed, Domain, Draft, Forgetting, Store},
 };
 
 /// Titles by post: as little as a service can be.
@@ -153,16 +153,10 @@ impl Store for Table {
         Ok(Consumed { caused, state: HashMap::new() })
     }
 
-    async fn forget(
-        &self,
-        connection: &mut SqliteConnection,
-        source: Source,
-    ) -> Result<&'static [Source], sqlx::Error> {
+    fn forgetting(source: Source) -> Forgetting {
         // What it consumes leaves nothing.
-        if source == Source::Post {
-            sqlx::query("DELETE FROM title").execute(connection).await?;
-        }
-        Ok(&[])
+        let deletes: &[&str] = if source == Source::Post { &["DELETE FROM title"] } else { &[] };
+        Forgetting { deletes, again: &[] }
     }
 }
 

@@ -34,6 +34,12 @@ pub trait Gathered: sqlx::Database {
         head: &Checkpoint,
     ) -> impl Future<Output = SqlResult<()>> + Send;
 
+    /// Runs statements without parameters.
+    fn run(
+        connection: &mut Self::Connection,
+        statements: &'static [&'static str],
+    ) -> impl Future<Output = SqlResult<()>> + Send;
+
     /// Marks a point of the transaction, to go back to.
     fn mark(connection: &mut Self::Connection) -> impl Future<Output = SqlResult<()>> + Send;
 
@@ -116,6 +122,16 @@ macro_rules! gathered {
                     .bind(head.hash.0.as_slice())
                     .execute(connection)
                     .await?;
+                Ok(())
+            }
+
+            async fn run(
+                connection: &mut Self::Connection,
+                statements: &'static [&'static str],
+            ) -> SqlResult<()> {
+                for statement in statements {
+                    sqlx::query(*statement).execute(&mut *connection).await?;
+                }
                 Ok(())
             }
 

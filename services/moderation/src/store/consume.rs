@@ -79,9 +79,10 @@ pub(super) trait Tables: Send {
 /// What a statement returns.
 pub(super) type SqlResult<T> = Result<T, sqlx::Error>;
 
-/// Policies ready to judge, by site and version: a version never changes.
+/// Policies ready to judge, by site, version and the time when that was set: it never
+/// changes.
 pub(super) struct Policies {
-    compiled: Cache<(Site, u32), InForce>,
+    compiled: Cache<(Site, u32, i64), InForce>,
 }
 
 impl Policies {
@@ -138,11 +139,15 @@ impl Policies {
         tables: &mut impl Tables,
         sites: &[Site],
     ) -> Result<HashMap<Site, InForce>, ConsumeError> {
-        let versions = versions(tables.versions(sites).await?)?;
+        let rows = tables.versions(sites).await?;
+        let times: HashMap<String, i64> =
+            rows.iter().map(|row| (row.site.clone(), row.time)).collect();
+        let versions = versions(rows)?;
         let mut policies = HashMap::new();
         for site in sites {
             let version = versions.get(site).copied().unwrap_or_default();
-            let key = (site.clone(), version);
+            let time = times.get(site.as_str()).copied().unwrap_or_default();
+            let key = (site.clone(), version, time);
             let in_force = match self.compiled.get(&key) {
                 Some(in_force) => in_force,
                 None => {

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use bus_schema::{Event, Source, Time};
 use chassis::{
     bulk::column,
-    owner::{self, ConsumeError, Consumed},
+    owner::{self, ConsumeError, Consumed, Forgetting},
     rows::signed,
 };
 use prost::Message as _;
@@ -115,16 +115,8 @@ impl owner::Store for Postgres {
         }
     }
 
-    async fn forget(
-        &self,
-        connection: &mut PgConnection,
-        source: Source,
-    ) -> Result<&'static [Source], sqlx::Error> {
-        let (deletes, mixed) = forgetting(source);
-        for delete in deletes {
-            sqlx::query(*delete).execute(&mut *connection).await?;
-        }
-        Ok(mixed)
+    fn forgetting(source: Source) -> Forgetting {
+        forgetting(source)
     }
 }
 

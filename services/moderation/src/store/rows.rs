@@ -66,6 +66,8 @@ pub(super) struct Policy {
 pub(super) struct Version {
     pub(super) site: String,
     pub(super) version: i32,
+    /// When it was set: after a fork another policy may have the same number.
+    pub(super) time: i64,
 }
 
 /// How many comments of an author were approved.

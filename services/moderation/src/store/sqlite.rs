@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use bus_schema::{Event, Source, Time};
 use chassis::{
     bulk::Statement,
-    owner::{self, ConsumeError, Consumed},
+    owner::{self, ConsumeError, Consumed, Forgetting},
 };
 use prost::Message as _;
 use sqlx::{Pool, SqliteConnection, migrate::Migrator};
@@ -191,15 +191,7 @@ impl owner::Store for Sqlite {
         }
     }
 
-    async fn forget(
-        &self,
-        connection: &mut SqliteConnection,
-        source: Source,
-    ) -> Result<&'static [Source], sqlx::Error> {
-        let (deletes, mixed) = forgetting(source);
-        for delete in deletes {
-            sqlx::query(*delete).execute(&mut *connection).await?;
-        }
-        Ok(mixed)
+    fn forgetting(source: Source) -> Forgetting {
+        forgetting(source)
     }
 }

@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use bus_schema::{Event, PostId, Site, Source};
 use chassis::{
     bulk::column,
-    owner::{self, ConsumeError, Consumed},
+    owner::{self, ConsumeError, Consumed, Forgetting},
     rows::{parse, signed},
 };
 use sqlx::{PgConnection, PgPool, Pool, migrate::Migrator};
@@ -120,16 +120,8 @@ impl owner::Store for Postgres {
         Ok(Consumed::default())
     }
 
-    async fn forget(
-        &self,
-        connection: &mut PgConnection,
-        source: Source,
-    ) -> Result<&'static [Source], sqlx::Error> {
-        let (deletes, mixed) = forgetting(source);
-        for delete in deletes {
-            sqlx::query(*delete).execute(&mut *connection).await?;
-        }
-        Ok(mixed)
+    fn forgetting(source: Source) -> Forgetting {
+        forgetting(source)
     }
 }
 

@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use bus_schema::{Event, PostId, Site, Source};
 use chassis::{
     bulk::Statement,
-    owner::{self, ConsumeError, Consumed},
+    owner::{self, ConsumeError, Consumed, Forgetting},
     rows::parse,
 };
 use sqlx::{FromRow as _, Pool, SqliteConnection, SqlitePool, migrate::Migrator};
@@ -140,16 +140,8 @@ impl owner::Store for Sqlite {
         Ok(Consumed::default())
     }
 
-    async fn forget(
-        &self,
-        connection: &mut SqliteConnection,
-        source: Source,
-    ) -> Result<&'static [Source], sqlx::Error> {
-        let (deletes, mixed) = forgetting(source);
-        for delete in deletes {
-            sqlx::query(*delete).execute(&mut *connection).await?;
-        }
-        Ok(mixed)
+    fn forgetting(source: Source) -> Forgetting {
+        forgetting(source)
     }
 }
 

@@ -89,7 +89,7 @@ impl consume::Tables for Tables<'_> {
 
     async fn versions(&mut self, sites: &[Site]) -> SqlResult<Vec<rows::Version>> {
         sqlx::query_as(
-            "SELECT site, max(version) AS version FROM policy WHERE site = ANY($1) GROUP BY site",
+            "SELECT site, max(version) AS version, max(time) AS time FROM policy WHERE site = ANY($1) GROUP BY site",
         )
         .bind(column(sites, Site::as_str))
         .fetch_all(&mut *self.0)

@@ -59,7 +59,7 @@ static HISTORY: Statement = Statement::new(
     ") ORDER BY r.comment_id, r.revision, d.sequence",
 );
 static VERSIONS: Statement = Statement::new(
-    "SELECT site, max(version) AS version FROM policy WHERE site IN (",
+    "SELECT site, max(version) AS version, max(time) AS time FROM policy WHERE site IN (",
     "?",
     ") GROUP BY site",
 );
