@@ -90,8 +90,8 @@ pub const NOT_PLANTED: [(&str, &str); 2] = [
     ),
     (
         "relay that trusts direct get",
-        "it was planted and never found: what differs is looked at again a moment later, when \
-         the server that was behind has caught up",
+        "it was planted, by two plans, and not found: it seems that the server that was behind \
+         has caught up when what differs is looked at again",
     ),
 ];
 
