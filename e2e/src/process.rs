@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use rand::RngExt as _;
 use tokio::{
     process::{Child, Command},
     time::{Instant, sleep},
@@ -41,12 +42,23 @@ pub(crate) fn variable(name: &str) -> Result<String> {
     Ok(env::var(name).map_err(|_| format!("{name} is not set: run it by ./dev"))?)
 }
 
-/// A port of loopback that is free now.
+/// Below the ports that systems give to connections: what is stopped and started again on
+/// its port must find it free.
+const PORTS: std::ops::Range<u16> = 15_000..32_000;
+
+/// A port of loopback that nobody listens on.
 ///
 /// # Errors
-/// If there is none.
+/// If none is found.
 pub fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+    const TRIES: usize = 100;
+    for _ in 0..TRIES {
+        let port = rand::rng().random_range(PORTS);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    Err(format!("none of {TRIES} ports is free").into())
 }
 
 /// Waits until something holds, at most [`PATIENCE`].
