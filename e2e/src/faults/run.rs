@@ -6,7 +6,7 @@ use bus_schema::Source;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    check::{self, Found},
+    check,
     inject::Injector,
     load::Load,
     plan::Plan,
@@ -90,13 +90,16 @@ pub async fn run(
         sleep(Duration::from_millis(100)).await;
     }
     let Injector { poisoned, findings, .. } = injector;
+    let checked = check::check(&system, &shared, &poisoned).await;
     let mut found = match heal {
-        Some(_) => check::check(&system, &shared, &poisoned).await?,
-        None => Found {
-            findings: vec![format!("not quiet {} s after the last fault", patience.as_secs())],
-            ..Found::default()
-        },
+        Some(_) => checked?,
+        // What can be said all the same.
+        None => checked.unwrap_or_default(),
     };
+    if heal.is_none() {
+        let patience = patience.as_secs();
+        found.findings.push(format!("not quiet {patience} s after the last fault"));
+    }
     found.findings.extend(findings);
     if heal.is_some() {
         let made_now = check::made(&system).await?;

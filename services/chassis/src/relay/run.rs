@@ -42,6 +42,8 @@ const VERIFY_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 const VERIFY_PAUSE: Duration = Duration::from_secs(60);
 /// The longest pause between two tries.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
+/// The pause of a replica that waits until the one that leads has done something.
+const LEADER_PAUSE: Duration = Duration::from_millis(500);
 
 /// The relay of one source.
 pub(crate) struct Relay<S: Store> {
@@ -159,6 +161,7 @@ impl<S: Store> Relay<S> {
             let reverts = self.committer.reverts();
             let Err(ended) = self.run_session(reverts.clone()).await;
             let text = crate::error::chain(&ended);
+            let waits_for_leader = matches!(ended, Ended::NotLeading(_));
             match ended {
                 Ended::Foreign(found) if !self.agreed => return Err(Refused(found)),
                 Ended::Foreign(found) | Ended::Halted(found) => {
@@ -205,7 +208,17 @@ impl<S: Store> Relay<S> {
             if started.elapsed() > 2 * MAX_PAUSE {
                 pause = pauses.build();
             }
-            sleep(pause.next().unwrap_or(MAX_PAUSE)).await;
+            let longest = match waits_for_leader {
+                true => LEADER_PAUSE,
+                false => pause.next().unwrap_or(MAX_PAUSE),
+            };
+            let mut leadership = self.leadership.clone();
+            let follows = !leadership.is_held();
+            tokio::select! {
+                () = sleep(longest) => {}
+                // Whoever leads from now on must not sleep first.
+                () = leadership.gained(), if follows => {}
+            }
         }
     }
 
