@@ -52,7 +52,12 @@ pub const ALL: [Planted; 18] = [
         place: FILES,
         faults: &[Fault::PauseService(Service::Query, 0, LONG), Fault::KillNats(LONG)],
     },
-    Planted { name: "decision-on-the-newest-revision", place: FILES, faults: &[] },
+    Planted {
+        name: "decision-on-the-newest-revision",
+        place: FILES,
+        // Comments are changed before they are decided on.
+        faults: &[Fault::PauseService(Service::Moderation, 0, LONG)],
+    },
     Planted {
         name: "position-not-awaited",
         place: FILES,

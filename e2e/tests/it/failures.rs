@@ -1,7 +1,10 @@
 //! Failures that no other file here is about: what becomes of what was written, and who goes
 //! on meanwhile.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use agora_proto::{
     admin::v1::{GetStreamStatusRequest, RefillStreamRequest},
@@ -172,7 +175,7 @@ async fn a_restored_backup_of_a_file_is_completed_before_the_next_write() -> Res
     let (post, mut acknowledged) = written(&system, 500).await?;
     let services = [Service::Comment, Service::Moderation, Service::Post];
     for service in services {
-        back_up(&system.database(service), &system.folder().join(service.as_str())).await?;
+        back_up(&system.database(service), &backup(&system, service)).await?;
     }
     create_post(&mut system.client("ada", Role::Author)?, "after the backup").await?;
     acknowledged.extend(Writers::start(&system, &post, 500)?.finish().await?);
@@ -180,12 +183,16 @@ async fn a_restored_backup_of_a_file_is_completed_before_the_next_write() -> Res
     for service in services {
         system.process(service).kill().await?;
         remove(&system, service);
-        fs::copy(system.folder().join(service.as_str()), system.database(service))?;
+        fs::copy(backup(&system, service), system.database(service))?;
         system.process(service).restart()?;
         system.ready(service).await?;
     }
     acknowledged.extend(Writers::start(&system, &post, 200)?.finish().await?);
     nothing_lost(&system, &post, &acknowledged).await
+}
+
+fn backup(system: &System, service: Service) -> PathBuf {
+    system.database(service).with_extension("backup")
 }
 
 async fn back_up(database: &Path, to: &Path) -> Result {
