@@ -16,6 +16,11 @@ use crate::{Result, Setup, System};
 
 /// How long clients work before the first fault.
 const WARM_UP: Duration = Duration::from_secs(2);
+/// How often it is tried to check, where a service does not answer.
+const CHECKS: usize = 5;
+/// The pause between two tries.
+const CHECK_PAUSE: Duration = Duration::from_secs(2);
+
 /// What a run is made under.
 #[derive(Clone, Copy, Debug)]
 pub struct Conditions {
@@ -90,9 +95,17 @@ pub async fn run(
         sleep(Duration::from_millis(100)).await;
     }
     let Injector { poisoned, findings, .. } = injector;
-    let checked = check::check(&system, &shared, &poisoned).await;
+    let mut checked = check::check(&system, &shared, &poisoned).await;
+    for _ in 1..CHECKS {
+        if checked.is_ok() {
+            break;
+        }
+        // As every caller does who is told so.
+        sleep(CHECK_PAUSE).await;
+        checked = check::check(&system, &shared, &poisoned).await;
+    }
     let mut found = match heal {
-        Some(_) => checked?,
+        Some(_) => checked.map_err(|error| format!("{}cannot check: {error}", system.output()))?,
         // What can be said all the same.
         None => checked.unwrap_or_default(),
     };
