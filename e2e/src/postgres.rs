@@ -196,6 +196,8 @@ fn serve(data: &Path, port: u16, clock: Option<&Clock>) -> Result<Process> {
         ["-D", data_text],
         ["-p", &port_text],
         ["-c", "listen_addresses=127.0.0.1"],
+        // Three replicas of each service, those that were killed a moment ago, and the tests.
+        ["-c", "max_connections=300"],
         ["-c", "unix_socket_directories="],
         // After a kill it would open and sync each of its thousands of files.
         ["-c", "recovery_init_sync_method=syncfs"],
