@@ -95,7 +95,7 @@ enum Refused {
     Healthy,
     #[error("the stream is left as it is: {0}")]
     NotProven(String),
-    #[error("the database is left as it is")]
+    #[error(transparent)]
     NotRestored(#[from] RestoreError),
     #[error("the stream was not filled any further for {} s", PATIENCE.as_secs())]
     Stuck,
