@@ -313,12 +313,14 @@ impl Host {
         }))
     }
 
-    /// Shows the services that are served here, and no others.
+    /// Shows the services that are served here and no others, and what is in the details of
+    /// errors.
     fn add_reflection(&mut self) -> Result<(), StartError> {
         let mut builder = tonic_reflection::server::Builder::configure()
             .with_service_name(REFLECTION)
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET);
         for service in &self.services {
             builder = builder.with_service_name(*service);
         }

@@ -12,7 +12,7 @@ use tonic_reflection::pb::v1::{
 };
 
 use super::fixture::{Fixture, PATIENCE, channel, client, eventually, http, list};
-use crate::{Host, StartError, host::RunError};
+use crate::{Host, Running, StartError, host::RunError};
 
 const SERVICE: &str = "agora.post.v1.PostService";
 
@@ -74,18 +74,32 @@ async fn requests_are_counted_by_method_and_code() {
 async fn reflection_shows_what_is_served() {
     let fixture = Fixture::new();
     let running = fixture.serve().await;
-    let mut client = ServerReflectionClient::new(channel(&running).await);
-    let message_request = Some(MessageRequest::ListServices(String::new()));
-    let request = ServerReflectionRequest { host: String::new(), message_request };
-    let answers = client.server_reflection_info(futures::stream::iter([request])).await;
-    let answer = answers.unwrap().into_inner().message().await.unwrap().unwrap();
-    let Some(MessageResponse::ListServicesResponse(list)) = answer.message_response else {
-        panic!("{answer:?}")
-    };
+    let answer = reflect(&running, MessageRequest::ListServices(String::new())).await;
+    let MessageResponse::ListServicesResponse(list) = answer else { panic!("{answer:?}") };
     let mut names: Vec<String> = list.service.into_iter().map(|service| service.name).collect();
     names.sort();
     assert_eq!(names, [SERVICE, "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"]);
     running.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn reflection_describes_the_details_of_errors() {
+    let fixture = Fixture::new();
+    let running = fixture.serve().await;
+    for name in ["google.rpc.ErrorInfo", "google.rpc.BadRequest", "google.rpc.RetryInfo"] {
+        let answer = reflect(&running, MessageRequest::FileContainingSymbol(name.into())).await;
+        assert!(matches!(answer, MessageResponse::FileDescriptorResponse(_)), "{answer:?}");
+    }
+    running.stop().await.unwrap();
+}
+
+async fn reflect(running: &Running, message_request: MessageRequest) -> MessageResponse {
+    let mut client = ServerReflectionClient::new(channel(running).await);
+    let request =
+        ServerReflectionRequest { host: String::new(), message_request: Some(message_request) };
+    let answers = client.server_reflection_info(futures::stream::iter([request])).await;
+    let answer = answers.unwrap().into_inner().message().await.unwrap().unwrap();
+    answer.message_response.unwrap()
 }
 
 #[tokio::test]
