@@ -10,6 +10,7 @@ pub mod policy;
 pub mod post;
 pub mod queue;
 pub mod serve;
+pub mod smoke;
 pub mod thread;
 pub mod token;
 pub mod up;
@@ -40,6 +41,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
         Command::Events(command) => events::run(options, command).await?,
         Command::Import(command) => return import::run(options, command).await,
         Command::Admin(command) => return admin::run(options, command).await,
+        Command::Smoke(arguments) => smoke::run(options, arguments).await?,
         Command::Verify(arguments) => return verify::run(options, arguments).await,
     }
     Ok(ExitCode::SUCCESS)

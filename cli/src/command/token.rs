@@ -1,6 +1,6 @@
 //! `agora token`: print an access token.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use clap::{CommandFactory as _, error::ErrorKind};
 
@@ -33,15 +33,6 @@ pub struct Arguments {
     /// How long the token is valid, such as 30m, 24h or 7d
     #[arg(long, value_parser = duration::parse, default_value = "24h")]
     lifetime: Duration,
-    /// The private key, in PEM [default: key.pem in the data folder]
-    #[arg(long, value_name = "FILE")]
-    key: Option<PathBuf>,
-    /// What servers expect as issuer [default: that of the running `agora up`, or agora]
-    #[arg(long)]
-    issuer: Option<String>,
-    /// What servers expect as audience [default: as for the issuer]
-    #[arg(long)]
-    audience: Option<String>,
 }
 
 pub fn run(options: &Options, arguments: Arguments) -> Result<(), Error> {
@@ -50,18 +41,11 @@ pub fn run(options: &Options, arguments: Arguments) -> Result<(), Error> {
         missing("--role <ROLE>");
     }
     let run = Folder::find(options.data.as_deref()).ok().and_then(|folder| folder.run());
-    let key = match arguments.key {
-        Some(key) => key,
+    let key = match &options.key {
+        Some(key) => key.clone(),
         None => Folder::find(options.data.as_deref())?.file("key.pem"),
     };
-    let issuer = arguments.issuer.or_else(|| run.as_ref().map(|run| run.issuer.clone()));
-    let audience = arguments.audience.or_else(|| run.as_ref().map(|run| run.audience.clone()));
-    let usual = chassis::config::Auth::default();
-    let issuer = Issuer {
-        key: &key,
-        issuer: &issuer.unwrap_or(usual.issuer),
-        audience: &audience.unwrap_or(usual.audience),
-    };
+    let issuer = Issuer::of(options, &key, run.as_ref());
     let name = arguments.name.as_deref().unwrap_or(user);
     let site = options.site();
     output::print(token::make(&issuer, user, name, site, &options.role, arguments.lifetime)?)
