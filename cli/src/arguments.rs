@@ -1,6 +1,6 @@
 //! The command line: what all commands share.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use chassis::{auth, version::PROGRAM};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -30,12 +30,21 @@ has an address of its own, --post-server, --comment-server, --moderation-server 
 /// A self-hosted discussion backend: posts, threaded comments, moderation and a fast
 /// read side.
 #[derive(Debug, Parser)]
-#[command(name = "agora", version = PROGRAM, after_help = EXAMPLES)]
+#[command(
+    name = "agora",
+    version = PROGRAM,
+    after_help = EXAMPLES,
+    arg_required_else_help = true
+)]
 pub struct Arguments {
     #[command(flatten)]
     pub options: Options,
+    /// Ask the process that listens there whether it is ready, and end with 0 if it is
+    /// [default: what AGORA_SERVER__LISTEN says, else 127.0.0.1:7400]
+    #[arg(long, value_name = "ADDRESS")]
+    pub health: Option<Option<SocketAddr>>,
     #[command(subcommand)]
-    pub command: Command,
+    pub command: Option<Command>,
 }
 
 /// What can be given before and after every command.
@@ -276,6 +285,16 @@ mod tests {
             assert_eq!(arguments.options.site(), "blog");
             assert!(arguments.options.json);
         }
+    }
+
+    #[test]
+    fn health_is_asked_for_with_and_without_an_address() {
+        let health = |line: &[&str]| Arguments::try_parse_from(line).map(|it| it.health);
+        assert_eq!(health(&["agora", "--health"]).unwrap(), Some(None));
+        let address = "127.0.0.1:7401";
+        let given = health(&["agora", "--health", address]).unwrap();
+        assert_eq!(given, Some(Some(address.parse().unwrap())));
+        assert!(health(&["agora", "--health", "feed"]).is_err());
     }
 
     #[test]

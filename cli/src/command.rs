@@ -5,6 +5,7 @@ pub mod comment;
 pub mod decide;
 pub mod events;
 pub mod feed;
+pub mod health;
 pub mod import;
 pub mod policy;
 pub mod post;
@@ -27,7 +28,8 @@ use crate::{
 /// Runs the command that was given.
 pub async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     let options = &arguments.options;
-    match arguments.command {
+    let Some(command) = arguments.command else { return health::run(arguments.health).await };
+    match command {
         Command::Up(arguments) => up::run(options, arguments).await?,
         Command::Serve(arguments) => return serve::run(arguments).await,
         Command::Token(arguments) => token::run(options, arguments)?,

@@ -1,6 +1,6 @@
-//! `agora token`: print an access token.
+//! `agora token`: print an access token, or write it to a file.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{CommandFactory as _, error::ErrorKind};
 
@@ -8,6 +8,7 @@ use crate::{
     arguments::{self, Options},
     duration,
     error::Error,
+    file,
     folder::Folder,
     output,
     token::{self, Issuer},
@@ -33,6 +34,9 @@ pub struct Arguments {
     /// How long the token is valid, such as 30m, 24h or 7d
     #[arg(long, value_parser = duration::parse, default_value = "24h")]
     lifetime: Duration,
+    /// Writes it to a file that its owner alone may read, and prints nothing
+    #[arg(long, value_name = "FILE")]
+    to: Option<PathBuf>,
 }
 
 pub fn run(options: &Options, arguments: Arguments) -> Result<(), Error> {
@@ -48,7 +52,11 @@ pub fn run(options: &Options, arguments: Arguments) -> Result<(), Error> {
     let issuer = Issuer::of(options, &key, run.as_ref());
     let name = arguments.name.as_deref().unwrap_or(user);
     let site = options.site();
-    output::print(token::make(&issuer, user, name, site, &options.role, arguments.lifetime)?)
+    let token = token::make(&issuer, user, name, site, &options.role, arguments.lifetime)?;
+    match &arguments.to {
+        Some(path) => file::write(path, &token, 0o600).map_err(Error::file("write", path)),
+        None => output::print(token),
+    }
 }
 
 /// Ends with the usage error of an option that other commands can do without.
