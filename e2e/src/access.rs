@@ -12,6 +12,8 @@ pub struct Access {
     pub addresses: Addresses,
     /// Where NATS is: the addresses of all servers.
     pub nats_url: String,
+    /// The user and the password that NATS asks for, if it does.
+    pub nats_login: Option<(String, String)>,
     /// The private key that signs tokens.
     pub private_pem: String,
 }
@@ -61,7 +63,11 @@ impl Access {
     /// If NATS cannot be reached.
     pub async fn jetstream(&self) -> Result<async_nats::jetstream::Context> {
         let servers = chassis::config::nats_servers(&self.nats_url);
-        Ok(async_nats::jetstream::new(async_nats::connect(servers).await?))
+        let mut options = async_nats::ConnectOptions::new();
+        if let Some((user, password)) = &self.nats_login {
+            options = options.user_and_password(user.clone(), password.clone());
+        }
+        Ok(async_nats::jetstream::new(options.connect(servers).await?))
     }
 
     /// The stream of a source, as NATS has it now.

@@ -233,6 +233,7 @@ impl System {
                 query: addresses(Service::Query),
             },
             nats_url: nats.url(),
+            nats_login: None,
             private_pem: key.private_pem,
         };
         let services = Vec::new();

@@ -67,6 +67,12 @@ struct Arguments {
         default_value = "nats://127.0.0.1:4222"
     )]
     nats_url: String,
+    /// Who logs in to NATS, with the password.
+    #[arg(long, value_name = "USER", env = "AGORA_NATS_USER", requires = "nats_password")]
+    nats_user: Option<String>,
+    /// The password.
+    #[arg(long, env = "AGORA_NATS_PASSWORD", hide_env_values = true, requires = "nats_user")]
+    nats_password: Option<String>,
     /// The private key to make tokens with, in PEM.
     #[arg(long, value_name = "FILE", env = "AGORA_KEY", required_unless_present = "stop")]
     key: Option<PathBuf>,
@@ -115,6 +121,7 @@ async fn run(arguments: Arguments) -> Result<bool> {
             query: vec![arguments.query_server.clone()],
         },
         nats_url: arguments.nats_url,
+        nats_login: arguments.nats_user.zip(arguments.nats_password),
         private_pem,
     };
     let replicas = arguments.query_replicas.unwrap_or(arguments.query_server);
