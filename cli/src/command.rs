@@ -5,11 +5,13 @@ pub mod comment;
 pub mod decide;
 pub mod events;
 pub mod feed;
+pub mod health;
 pub mod import;
 pub mod policy;
 pub mod post;
 pub mod queue;
 pub mod serve;
+pub mod smoke;
 pub mod thread;
 pub mod token;
 pub mod up;
@@ -26,7 +28,8 @@ use crate::{
 /// Runs the command that was given.
 pub async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     let options = &arguments.options;
-    match arguments.command {
+    let Some(command) = arguments.command else { return health::run(arguments.health).await };
+    match command {
         Command::Up(arguments) => up::run(options, arguments).await?,
         Command::Serve(arguments) => return serve::run(arguments).await,
         Command::Token(arguments) => token::run(options, arguments)?,
@@ -40,6 +43,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
         Command::Events(command) => events::run(options, command).await?,
         Command::Import(command) => return import::run(options, command).await,
         Command::Admin(command) => return admin::run(options, command).await,
+        Command::Smoke(arguments) => smoke::run(options, arguments).await?,
         Command::Verify(arguments) => return verify::run(options, arguments).await,
     }
     Ok(ExitCode::SUCCESS)

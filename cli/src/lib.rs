@@ -10,6 +10,7 @@ mod client;
 mod command;
 mod duration;
 mod error;
+mod file;
 mod folder;
 mod import;
 mod json;

@@ -6,6 +6,7 @@ mod admin;
 mod arguments;
 mod import;
 mod program;
+mod smoke;
 mod token;
 mod up;
 mod verify;

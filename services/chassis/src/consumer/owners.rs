@@ -17,13 +17,14 @@ use bus_schema::{Checkpoint, Hash, Sequence, Source};
 use tonic::{
     Request, Status, Streaming,
     metadata::{Ascii, MetadataValue},
-    transport::{Channel, Endpoint},
+    transport::Channel,
 };
 
 use crate::{
     StartError,
     admin::{Journal, Refused},
     config,
+    dial::Target,
     journal::Row,
     suspicion::Suspicions,
 };
@@ -104,12 +105,11 @@ impl Owners {
         let mut elsewhere = HashMap::new();
         for (source, url) in settings.urls() {
             let Some(url) = url else { continue };
-            let endpoint = Endpoint::from_shared(url.clone()).map_err(|error| {
+            let target: Target = url.parse().map_err(|error| {
                 let text = format!("owners.{source}_url is no address: {url}: {error}");
                 StartError::Other(text.into())
             })?;
-            let channel = endpoint.connect_timeout(ANSWER).connect_lazy();
-            elsewhere.insert(source, JournalServiceClient::new(channel));
+            elsewhere.insert(source, JournalServiceClient::new(target.balanced()));
         }
         let token_file = settings.token_file.clone();
         let here = RwLock::default();
@@ -137,7 +137,9 @@ impl Owners {
         let request = GetJournalHeadRequest { source: number(source) };
         let (mut client, mut request) = self.call(source, request)?;
         request.set_timeout(ANSWER);
-        let answer = client.get_journal_head(request).await?.into_inner();
+        // While its name has no address, a call waits.
+        let asking = tokio::time::timeout(ANSWER, client.get_journal_head(request)).await;
+        let answer = asking.map_err(|_| late())??.into_inner();
         let hash = answer.hash.as_slice().try_into().map_err(|_| AskError::Malformed)?;
         Ok(Checkpoint { sequence: Sequence(answer.sequence), hash: Hash(hash) })
     }
