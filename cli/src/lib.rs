@@ -14,6 +14,7 @@ mod file;
 mod folder;
 mod import;
 mod json;
+mod nats;
 mod output;
 mod progress;
 mod render;

@@ -1,6 +1,7 @@
 //! Tests and benches that run the real programs: this library starts them, kills them
 //! and talks to them.
 
+mod access;
 pub mod bench;
 mod client;
 mod clock;
@@ -12,7 +13,8 @@ mod postgres;
 mod process;
 mod system;
 
-pub use client::{Client, Connection, Raw, Role, token};
+pub use access::Access;
+pub use client::{Addresses, Client, Connection, Raw, Role, token};
 pub use clock::Clock;
 pub use data::{comments, files};
 pub use disk::SmallDisk;

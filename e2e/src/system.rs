@@ -10,8 +10,8 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 
 use crate::{
-    Client, Clock, Nats, Postgres, Process, Result, Role, SmallDisk,
-    client::{Addresses, token},
+    Access, Client, Clock, Nats, Postgres, Process, Result, Role, SmallDisk,
+    client::Addresses,
     faults::Proxy,
     free_port,
     process::{program, wait_until},
@@ -99,7 +99,8 @@ pub struct System {
     services: Vec<Vec<Replica>>,
     /// After those who keep files on them.
     disks: HashMap<Disk, SmallDisk>,
-    private_pem: String,
+    /// How callers get at it.
+    pub access: Access,
     folder: TempDir,
 }
 
@@ -107,7 +108,6 @@ pub struct System {
 struct Replica {
     process: Process,
     clock: Option<Clock>,
-    grpc: u16,
     http: u16,
 }
 
@@ -216,15 +216,29 @@ impl System {
                 (Some(Postgres::start(folder.path(), setup.has_clocks).await?), replicas)
             }
         };
-        let private_pem = key.private_pem.clone();
-        let mut ports = Vec::new();
+        let mut ports: Vec<Vec<(u16, u16)>> = Vec::new();
         for _ in Service::ALL {
             let each: Result<_> = (0..replicas).map(|_| Ok((free_port()?, free_port()?))).collect();
             ports.push(each?);
         }
+        let addresses = |service: Service| {
+            let replicas = ports[service as usize].iter();
+            replicas.map(|(grpc, _)| format!("http://127.0.0.1:{grpc}")).collect()
+        };
+        let access = Access {
+            addresses: Addresses {
+                post: addresses(Service::Post),
+                comment: addresses(Service::Comment),
+                moderation: addresses(Service::Moderation),
+                query: addresses(Service::Query),
+            },
+            nats_url: nats.url(),
+            nats_login: None,
+            private_pem: key.private_pem,
+        };
         let services = Vec::new();
         let mut system =
-            Self { nats, proxies, postgres, setup, ports, services, disks, private_pem, folder };
+            Self { nats, proxies, postgres, setup, ports, services, disks, access, folder };
         let token = system.token("services", Role::Operator)?;
         fs::write(system.folder.path().join("token"), token)?;
         for service in Service::ALL {
@@ -281,7 +295,7 @@ impl System {
         }
         environment.extend(self.owners(service, replica));
         if service == Service::Comment {
-            let posts = self.addresses().post;
+            let posts = &self.access.addresses.post;
             environment.push(("AGORA_POST_SERVICE__URL", posts[replica % posts.len()].clone()));
         }
         let log = folder.join(format!("{name}-{replica}.log"));
@@ -291,7 +305,7 @@ impl System {
         };
         environment.extend(clock.iter().flat_map(Clock::environment));
         let process = Process::start(&program("agora")?, &["serve", name], &environment, &log)?;
-        Ok(Replica { process, clock, grpc, http })
+        Ok(Replica { process, clock, http })
     }
 
     /// Whom a service asks for journals. Those that come after it listen where it is told
@@ -426,13 +440,7 @@ impl System {
     /// # Errors
     /// If the key cannot sign.
     pub fn each(&self, service: Service, user: &str, role: Role) -> Result<Vec<Client>> {
-        let (addresses, token) = (self.addresses(), self.token(user, role)?);
-        let each = addresses.of(service).iter().map(|replica| {
-            let mut addresses = addresses.clone();
-            *addresses.of_mut(service) = vec![replica.clone()];
-            Client::new(&addresses, Some(&token))
-        });
-        each.collect()
+        self.access.each(service, user, role)
     }
 
     /// Waits until every replica of a service says that it is ready.
@@ -475,16 +483,7 @@ impl System {
 
     /// Where the services are.
     pub fn addresses(&self) -> Addresses {
-        let addresses = |service: Service| {
-            let replicas = self.services.get(service as usize).into_iter().flatten();
-            replicas.map(|replica| format!("http://127.0.0.1:{}", replica.grpc)).collect()
-        };
-        Addresses {
-            post: addresses(Service::Post),
-            comment: addresses(Service::Comment),
-            moderation: addresses(Service::Moderation),
-            query: addresses(Service::Query),
-        }
+        self.access.addresses.clone()
     }
 
     /// A token for a user.
@@ -492,7 +491,7 @@ impl System {
     /// # Errors
     /// If the key cannot sign.
     pub fn token(&self, user: &str, role: Role) -> Result<String> {
-        token(&self.private_pem, user, role)
+        self.access.token(user, role)
     }
 
     /// A caller with a role on every site.
@@ -500,7 +499,7 @@ impl System {
     /// # Errors
     /// If the key cannot sign.
     pub fn client(&self, user: &str, role: Role) -> Result<Client> {
-        Client::new(&self.addresses(), Some(&self.token(user, role)?))
+        self.access.client(user, role)
     }
 
     /// A caller with this token.
@@ -508,7 +507,7 @@ impl System {
     /// # Errors
     /// If the token cannot stand in a header.
     pub fn client_with(&self, token: &str) -> Result<Client> {
-        Client::new(&self.addresses(), Some(token))
+        Client::new(&self.access.addresses, Some(token))
     }
 
     /// A caller without a token.
@@ -516,7 +515,7 @@ impl System {
     /// # Errors
     /// If an address is invalid.
     pub fn anonymous(&self) -> Result<Client> {
-        Client::new(&self.addresses(), None)
+        self.access.anonymous()
     }
 }
 

@@ -5,12 +5,11 @@ use std::process::ExitCode;
 
 use bus_schema::Source;
 
-use super::events;
 use crate::{
     arguments::{Options, Role},
     client::Client,
     error::Error,
-    output,
+    nats, output,
     render::style,
     verify::{report::Finding, source, view},
 };
@@ -32,9 +31,8 @@ and ends with 0 if all is equal, 1 at a difference, 3 if it cannot check.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// Where NATS is [default: that of the running `agora up`]
-    #[arg(long, value_name = "URL", env = "AGORA_NATS_URL")]
-    nats_url: Option<String>,
+    #[command(flatten)]
+    nats: nats::Arguments,
 }
 
 pub async fn run(options: &Options, arguments: Arguments) -> Result<ExitCode, Error> {
@@ -48,8 +46,7 @@ pub async fn run(options: &Options, arguments: Arguments) -> Result<ExitCode, Er
 
 /// Compares everything, tells as it goes, and returns whether all is equal.
 async fn compare(options: &Options, arguments: Arguments) -> Result<bool, Error> {
-    let url = events::nats_url(options, arguments.nats_url.as_deref())?;
-    let jetstream = events::connect(url).await?;
+    let jetstream = nats::connect(options, &arguments.nats).await?;
     let client = Client::connect_for_all_sites(options, Role::Operator).await?;
 
     let mut differences = 0;

@@ -15,6 +15,7 @@ mod postgres;
 mod rebuild;
 mod replicas;
 mod rewind;
+mod steady;
 mod story;
 mod upgrade;
 mod write;
