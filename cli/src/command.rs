@@ -17,7 +17,9 @@ pub mod token;
 pub mod up;
 pub mod verify;
 
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
+
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     arguments::{Arguments, Command},
@@ -25,10 +27,17 @@ use crate::{
     output,
 };
 
+/// How a program ends that SIGTERM has ended.
+const TERMINATED: i32 = 143;
+
 /// Runs the command that was given.
 pub async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     let options = &arguments.options;
     let Some(command) = arguments.command else { return health::run(arguments.health).await };
+    // Those two catch it by themselves, to end in order.
+    if !matches!(command, Command::Up(_) | Command::Serve(_)) {
+        end_at_sigterm()?;
+    }
     match command {
         Command::Up(arguments) => up::run(options, arguments).await?,
         Command::Serve(arguments) => return serve::run(arguments).await,
@@ -47,6 +56,18 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
         Command::Verify(arguments) => return verify::run(options, arguments).await,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Ends the program at SIGTERM. Else the kernel does, but not the first process of a container.
+fn end_at_sigterm() -> Result<(), Error> {
+    let signal = signal(SignalKind::terminate());
+    let mut signal = signal.map_err(Error::failed("cannot wait for signals"))?;
+    tokio::spawn(async move {
+        if signal.recv().await.is_some() {
+            process::exit(TERMINATED);
+        }
+    });
+    Ok(())
 }
 
 /// A text that was given, or standard input where that is `-`.

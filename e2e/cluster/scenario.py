@@ -555,7 +555,7 @@ class Scenario:
             used = metrics[0].get("resource", {}).get("current", {}).get("averageUtilization")
             if used is not None:
                 seen["used"] = max(used, seen.get("used", 0))
-            return found["status"].get("desiredReplicas", 0) > REPLICAS
+            return "used" in seen and found["status"].get("desiredReplicas", 0) > REPLICAS
 
         try:
             self.cluster.until("the autoscaler asks for another query pod", scaled)
