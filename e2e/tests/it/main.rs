@@ -13,6 +13,7 @@ mod heal;
 mod health;
 mod kill;
 mod postgres;
+mod proxy;
 mod rebuild;
 mod replicas;
 mod rewind;
