@@ -5,6 +5,7 @@ mod read;
 mod write;
 
 use std::{
+    error::Error as _,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -323,6 +324,10 @@ impl Caller {
 
 /// Whether a caller is told, or must assume, that the same call may succeed later.
 pub(super) fn may_retry(status: &Status) -> bool {
+    // Only what broke on the way has a source: a server's answer comes without.
+    if status.source().is_some() {
+        return true;
+    }
     // A loser among decisions is ABORTED, too, and says who has won.
     matches!(
         status.code(),
