@@ -1,13 +1,13 @@
 //! The command line: what all commands share.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use chassis::{auth, version::PROGRAM};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::command::{
-    admin, comment, decide, events, feed, import, policy, post, queue, serve, thread, token, up,
-    verify,
+    admin, comment, decide, events, feed, import, policy, post, queue, serve, smoke, thread, token,
+    up, verify,
 };
 
 const EXAMPLES: &str = "\
@@ -23,17 +23,28 @@ Examples:
   agora admin rebuild query                     make the view anew, beside the old one
 
 The client commands talk to the `agora up` of the data folder and take a token from
-its key by themselves; --server and --token name another server.";
+its key by themselves; --server and --token name another server. Where every service
+has an address of its own, --post-server, --comment-server, --moderation-server and
+--query-server name them, or AGORA_POST_SERVER and so on.";
 
 /// A self-hosted discussion backend: posts, threaded comments, moderation and a fast
 /// read side.
 #[derive(Debug, Parser)]
-#[command(name = "agora", version = PROGRAM, after_help = EXAMPLES)]
+#[command(
+    name = "agora",
+    version = PROGRAM,
+    after_help = EXAMPLES,
+    arg_required_else_help = true
+)]
 pub struct Arguments {
     #[command(flatten)]
     pub options: Options,
+    /// Ask the process that listens there whether it is ready, and end with 0 if it is
+    /// [default: what AGORA_SERVER__LISTEN says, else 127.0.0.1:7400]
+    #[arg(long, value_name = "ADDRESS")]
+    pub health: Option<Option<SocketAddr>>,
     #[command(subcommand)]
-    pub command: Command,
+    pub command: Option<Command>,
 }
 
 /// What can be given before and after every command.
@@ -51,6 +62,9 @@ pub struct Options {
     #[arg(long, value_name = "URL", global = true, env = "AGORA_SERVER", help_heading = CLIENT)]
     pub server: Option<String>,
 
+    #[command(flatten)]
+    pub servers: Servers,
+
     /// A bearer token [default: made with the key of the local `agora up`]
     #[arg(
         long,
@@ -60,6 +74,30 @@ pub struct Options {
         help_heading = CLIENT
     )]
     pub token: Option<String>,
+
+    /// A file that holds the bearer token
+    #[arg(
+        long,
+        value_name = "FILE",
+        global = true,
+        env = "AGORA_TOKEN_FILE",
+        conflicts_with = "token",
+        help_heading = CLIENT
+    )]
+    pub token_file: Option<PathBuf>,
+
+    /// A private key, in PEM, to make the token with [default: that of the local `agora up`]
+    #[arg(long, value_name = "FILE", global = true, env = "AGORA_KEY", help_heading = CLIENT)]
+    pub key: Option<PathBuf>,
+
+    /// What servers expect as a token's issuer [default: that of the running `agora up`, or
+    /// agora]
+    #[arg(long, global = true, env = "AGORA_ISSUER", help_heading = CLIENT)]
+    pub issuer: Option<String>,
+
+    /// What servers expect as a token's audience [default: as for the issuer]
+    #[arg(long, global = true, env = "AGORA_AUDIENCE", help_heading = CLIENT)]
+    pub audience: Option<String>,
 
     /// The site [default: main]
     #[arg(long, global = true, env = "AGORA_SITE", help_heading = CLIENT)]
@@ -73,6 +111,50 @@ pub struct Options {
     /// command needs]
     #[arg(long, value_enum, global = true, value_delimiter = ',', help_heading = CLIENT)]
     pub role: Vec<Role>,
+}
+
+/// Where the services are that do not share one address.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Servers {
+    /// Where the post service is [default: --server]
+    #[arg(
+        long,
+        value_name = "URL",
+        global = true,
+        env = "AGORA_POST_SERVER",
+        help_heading = CLIENT
+    )]
+    pub post_server: Option<String>,
+
+    /// Where the comment service is [default: --server]
+    #[arg(
+        long,
+        value_name = "URL",
+        global = true,
+        env = "AGORA_COMMENT_SERVER",
+        help_heading = CLIENT
+    )]
+    pub comment_server: Option<String>,
+
+    /// Where the moderation service is [default: --server]
+    #[arg(
+        long,
+        value_name = "URL",
+        global = true,
+        env = "AGORA_MODERATION_SERVER",
+        help_heading = CLIENT
+    )]
+    pub moderation_server: Option<String>,
+
+    /// Where the query service is [default: --server]
+    #[arg(
+        long,
+        value_name = "URL",
+        global = true,
+        env = "AGORA_QUERY_SERVER",
+        help_heading = CLIENT
+    )]
+    pub query_server: Option<String>,
 }
 
 const CLIENT: &str = "Client options";
@@ -141,6 +223,8 @@ pub enum Command {
     /// Import discussions from elsewhere
     #[command(subcommand)]
     Import(import::Command),
+    /// Write, decide, read back and delete: does all of it work?
+    Smoke(smoke::Arguments),
     /// Check that journals, streams and the view are equal
     Verify(verify::Arguments),
     /// What operators do
@@ -201,6 +285,16 @@ mod tests {
             assert_eq!(arguments.options.site(), "blog");
             assert!(arguments.options.json);
         }
+    }
+
+    #[test]
+    fn health_is_asked_for_with_and_without_an_address() {
+        let health = |line: &[&str]| Arguments::try_parse_from(line).map(|it| it.health);
+        assert_eq!(health(&["agora", "--health"]).unwrap(), Some(None));
+        let address = "127.0.0.1:7401";
+        let given = health(&["agora", "--health", address]).unwrap();
+        assert_eq!(given, Some(Some(address.parse().unwrap())));
+        assert!(health(&["agora", "--health", "feed"]).is_err());
     }
 
     #[test]

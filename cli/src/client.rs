@@ -2,7 +2,7 @@
 
 mod retry;
 
-use std::{path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf, time::Duration};
 
 use agora_proto::{
     admin::v1::{
@@ -15,6 +15,7 @@ use agora_proto::{
     post::v1::{GetPostRequest, get_post_request, post_service_client::PostServiceClient},
     query::v1::query_service_client::QueryServiceClient,
 };
+use bus_schema::Source;
 use tonic::{
     Request, Response, Status,
     metadata::{Ascii, MetadataValue},
@@ -57,16 +58,21 @@ impl Interceptor for Bearer {
     }
 }
 
-/// A caller of one server.
+/// A caller of the four services, which may be one server.
 #[derive(Clone, Debug)]
 pub struct Client {
-    connection: Connection,
+    post: Connection,
+    comment: Connection,
+    moderation: Connection,
+    query: Connection,
+    /// One of each server.
+    each: Vec<Connection>,
     site: String,
 }
 
 impl Client {
-    /// Connects to the server that the options name. `role` is what the command needs
-    /// where the options name none.
+    /// Connects to the server that the options name; to those of single services when
+    /// they are first called. `role` is what the command needs where the options name none.
     pub async fn connect(options: &Options, role: Role) -> Result<Self, Error> {
         Self::connect_for(options, role, options.site()).await
     }
@@ -79,17 +85,43 @@ impl Client {
     async fn connect_for(options: &Options, role: Role, site: &str) -> Result<Self, Error> {
         let folder = Folder::find(options.data.as_deref());
         let run = folder.as_ref().ok().and_then(Folder::run);
-        let server = server(options, run.as_ref());
-        let bearer = bearer(options, role, site, &server, folder.as_ref().ok(), run.as_ref())?;
-
-        let endpoint = Endpoint::from_shared(server.clone())
-            .map_err(Error::failed(format!("{server} is no address of a server")))?
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true);
-        let connected = endpoint.connect().await;
-        let channel = connected.map_err(|source| Error::Unreachable { server, source })?;
-        let connection = InterceptedService::new(channel, bearer);
-        Ok(Self { connection, site: options.site().to_owned() })
+        let shared = server(options, run.as_ref());
+        let servers = &options.servers;
+        let named = [
+            &servers.post_server,
+            &servers.comment_server,
+            &servers.moderation_server,
+            &servers.query_server,
+        ];
+        let mut each: Vec<(String, Connection)> = Vec::new();
+        let mut connections = Vec::new();
+        for named in named {
+            let server = named.as_ref().map_or_else(|| shared.clone(), |named| address(named));
+            if let Some((_, connection)) = each.iter().find(|(known, _)| *known == server) {
+                connections.push(connection.clone());
+                continue;
+            }
+            let bearer = bearer(options, role, site, &server, folder.as_ref().ok(), run.as_ref())?;
+            let endpoint = Endpoint::from_shared(server.clone())
+                .map_err(Error::failed(format!("{server} is no address of a server")))?
+                .connect_timeout(CONNECT_TIMEOUT)
+                .tcp_nodelay(true);
+            // Few commands need all four.
+            let channel = match named {
+                Some(_) => endpoint.connect_lazy(),
+                None => endpoint
+                    .connect()
+                    .await
+                    .map_err(|source| Error::Unreachable { server: server.clone(), source })?,
+            };
+            let connection = InterceptedService::new(channel, bearer);
+            each.push((server, connection.clone()));
+            connections.push(connection);
+        }
+        let [post, comment, moderation, query] =
+            connections.try_into().expect("there is a connection for each of the four");
+        let each = each.into_iter().map(|(_, connection)| connection).collect();
+        Ok(Self { post, comment, moderation, query, each, site: options.site().to_owned() })
     }
 
     /// The site that the command is about.
@@ -98,35 +130,56 @@ impl Client {
     }
 
     pub fn posts(&self) -> PostServiceClient<Connection> {
-        PostServiceClient::new(self.connection.clone()).max_decoding_message_size(MAX_ANSWER)
+        PostServiceClient::new(self.post.clone()).max_decoding_message_size(MAX_ANSWER)
     }
 
     pub fn comments(&self) -> CommentServiceClient<Connection> {
-        CommentServiceClient::new(self.connection.clone()).max_decoding_message_size(MAX_ANSWER)
+        CommentServiceClient::new(self.comment.clone()).max_decoding_message_size(MAX_ANSWER)
     }
 
     pub fn moderation(&self) -> ModerationServiceClient<Connection> {
-        ModerationServiceClient::new(self.connection.clone()).max_decoding_message_size(MAX_ANSWER)
+        ModerationServiceClient::new(self.moderation.clone()).max_decoding_message_size(MAX_ANSWER)
     }
 
     pub fn query(&self) -> QueryServiceClient<Connection> {
-        QueryServiceClient::new(self.connection.clone()).max_decoding_message_size(MAX_ANSWER)
+        QueryServiceClient::new(self.query.clone()).max_decoding_message_size(MAX_ANSWER)
     }
 
-    pub fn journals(&self) -> JournalServiceClient<Connection> {
-        JournalServiceClient::new(self.connection.clone()).max_decoding_message_size(MAX_ANSWER)
+    /// The journal of a source.
+    pub fn journals(&self, source: Source) -> JournalServiceClient<Connection> {
+        JournalServiceClient::new(self.of(source)).max_decoding_message_size(MAX_ANSWER)
     }
 
-    pub fn dead_letters(&self) -> DeadLetterServiceClient<Connection> {
-        DeadLetterServiceClient::new(self.connection.clone()).max_decoding_message_size(MAX_ANSWER)
+    /// The stream of a source.
+    pub fn streams(&self, source: Source) -> StreamServiceClient<Connection> {
+        StreamServiceClient::new(self.of(source))
     }
 
-    pub fn streams(&self) -> StreamServiceClient<Connection> {
-        StreamServiceClient::new(self.connection.clone())
+    /// The dead letters of every server, or of the one where this service runs.
+    pub fn dead_letters(&self, service: &str) -> Vec<DeadLetterServiceClient<Connection>> {
+        let connections = match (service, service.parse()) {
+            ("", _) => self.each.clone(),
+            ("query", _) => vec![self.query.clone()],
+            (_, Ok(source)) => vec![self.of(source)],
+            // Who has no such service says so.
+            (_, Err(_)) => vec![self.query.clone()],
+        };
+        let letters = |connection| {
+            DeadLetterServiceClient::new(connection).max_decoding_message_size(MAX_ANSWER)
+        };
+        connections.into_iter().map(letters).collect()
     }
 
     pub fn view(&self) -> ViewServiceClient<Connection> {
-        ViewServiceClient::new(self.connection.clone()).max_decoding_message_size(MAX_ANSWER)
+        ViewServiceClient::new(self.query.clone()).max_decoding_message_size(MAX_ANSWER)
+    }
+
+    fn of(&self, source: Source) -> Connection {
+        match source {
+            Source::Post => self.post.clone(),
+            Source::Comment => self.comment.clone(),
+            Source::Moderation => self.moderation.clone(),
+        }
     }
 
     /// The id of a post that may be named by its external key.
@@ -185,15 +238,20 @@ impl std::str::FromStr for PostName {
 
 /// The address of the server, with its scheme.
 fn server(options: &Options, run: Option<&Run>) -> String {
-    let address = match (&options.server, run) {
-        (Some(server), _) => server.clone(),
-        (None, Some(run)) => run.grpc.clone(),
+    match (&options.server, run) {
+        (Some(server), _) => address(server),
+        (None, Some(run)) => address(&run.grpc),
         (None, None) => DEFAULT_SERVER.to_owned(),
-    };
-    if address.contains("://") { address } else { format!("http://{address}") }
+    }
 }
 
-/// The token that was given, or one that the local `agora up` takes.
+/// An address with its scheme.
+fn address(server: &str) -> String {
+    if server.contains("://") { server.to_owned() } else { format!("http://{server}") }
+}
+
+/// The token that was given, or one made with the key that was, or one that the local
+/// `agora up` takes.
 fn bearer(
     options: &Options,
     role: Role,
@@ -204,6 +262,14 @@ fn bearer(
 ) -> Result<Bearer, Error> {
     if let Some(token) = &options.token {
         return header(token);
+    }
+    if let Some(file) = &options.token_file {
+        let token = fs::read_to_string(file).map_err(Error::file("read the token", file))?;
+        return header(token.trim());
+    }
+    if let Some(key) = &options.key {
+        let issuer = Issuer::of(options, key, run);
+        return made(options, role, site, &issuer);
     }
     // The key of this machine's `agora up` makes tokens for that one alone.
     let local = run.filter(|run| is_same(server, &run.grpc));
@@ -218,10 +284,14 @@ fn bearer(
             None => Ok(Bearer(None)),
         };
     };
+    made(options, role, site, &Issuer::of(options, &run.key, Some(run)))
+}
+
+/// A token that is made here.
+fn made(options: &Options, role: Role, site: &str, issuer: &Issuer<'_>) -> Result<Bearer, Error> {
     let user = user(options);
     let roles = if options.role.is_empty() { vec![role] } else { options.role.clone() };
-    let issuer = Issuer { key: &run.key, issuer: &run.issuer, audience: &run.audience };
-    header(&token::make(&issuer, &user, &user, site, &roles, TOKEN_LIFETIME)?)
+    header(&token::make(issuer, &user, &user, site, &roles, TOKEN_LIFETIME)?)
 }
 
 fn header(token: &str) -> Result<Bearer, Error> {
@@ -237,7 +307,7 @@ pub fn user(options: &Options) -> String {
 }
 
 fn is_readable(key: &PathBuf) -> bool {
-    std::fs::File::open(key).is_ok()
+    fs::File::open(key).is_ok()
 }
 
 /// Whether an address is that of `run.json`; loopback has several names.

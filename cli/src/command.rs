@@ -5,17 +5,21 @@ pub mod comment;
 pub mod decide;
 pub mod events;
 pub mod feed;
+pub mod health;
 pub mod import;
 pub mod policy;
 pub mod post;
 pub mod queue;
 pub mod serve;
+pub mod smoke;
 pub mod thread;
 pub mod token;
 pub mod up;
 pub mod verify;
 
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
+
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     arguments::{Arguments, Command},
@@ -23,10 +27,18 @@ use crate::{
     output,
 };
 
+/// How a program ends that SIGTERM has ended.
+const TERMINATED: i32 = 143;
+
 /// Runs the command that was given.
 pub async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     let options = &arguments.options;
-    match arguments.command {
+    let Some(command) = arguments.command else { return health::run(arguments.health).await };
+    // Those two catch it by themselves, to end in order.
+    if !matches!(command, Command::Up(_) | Command::Serve(_)) {
+        end_at_sigterm()?;
+    }
+    match command {
         Command::Up(arguments) => up::run(options, arguments).await?,
         Command::Serve(arguments) => return serve::run(arguments).await,
         Command::Token(arguments) => token::run(options, arguments)?,
@@ -40,9 +52,22 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
         Command::Events(command) => events::run(options, command).await?,
         Command::Import(command) => return import::run(options, command).await,
         Command::Admin(command) => return admin::run(options, command).await,
+        Command::Smoke(arguments) => smoke::run(options, arguments).await?,
         Command::Verify(arguments) => return verify::run(options, arguments).await,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Ends the program at SIGTERM. Else the kernel does, but not the first process of a container.
+fn end_at_sigterm() -> Result<(), Error> {
+    let signal = signal(SignalKind::terminate());
+    let mut signal = signal.map_err(Error::failed("cannot wait for signals"))?;
+    tokio::spawn(async move {
+        if signal.recv().await.is_some() {
+            process::exit(TERMINATED);
+        }
+    });
+    Ok(())
 }
 
 /// A text that was given, or standard input where that is `-`.

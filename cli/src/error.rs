@@ -50,6 +50,15 @@ pub enum Error {
     /// Something that has no deeper cause: what is wrong and what to do.
     #[error("{0}")]
     Plain(String),
+    /// A step of several, with its cause.
+    #[error("cannot {step}")]
+    Step {
+        /// What cannot be done.
+        step: &'static str,
+        /// Why.
+        #[source]
+        source: Box<Error>,
+    },
     /// A check cannot be made at all, which is not the same as a difference.
     #[error("cannot check: {0}")]
     Unchecked(#[source] Box<Error>),
@@ -100,7 +109,7 @@ impl Error {
     pub fn lines(&self) -> Vec<String> {
         let mut lines = vec![format!("error: {}", text::line(&chain(self)))];
         let refused = match self {
-            Self::Unchecked(error) => error,
+            Self::Unchecked(error) | Self::Step { source: error, .. } => error,
             error => error,
         };
         if let Self::Refused(status) = refused {
@@ -119,6 +128,7 @@ impl Error {
 fn chain(error: &Error) -> String {
     match error {
         Error::Refused(status) => refusal(status),
+        Error::Step { source, .. } => format!("{error}: {}", chain(source)),
         Error::Unchecked(cause) => format!("cannot check: {}", chain(cause)),
         Error::Unreachable { .. } => error.to_string(),
         error => chassis::error::chain(error),
@@ -127,6 +137,13 @@ fn chain(error: &Error) -> String {
 
 /// `message (REASON)`, as every error of the API is told.
 fn refusal(status: &Status) -> String {
+    // Only what broke on the way has a source: a server's answer comes without.
+    if let Some(mut cause) = StdError::source(status) {
+        while let Some(deeper) = cause.source() {
+            cause = deeper;
+        }
+        return format!("the server does not answer: {cause} ({})", reason(status));
+    }
     let mut message = status.message();
     let violations = status.get_details_bad_request();
     if violations.is_some_and(|bad| !bad.field_violations.is_empty())

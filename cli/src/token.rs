@@ -4,14 +4,34 @@ use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use chassis::auth::token::{self, Claims};
 
-use crate::{arguments::Role, error::Error};
+use crate::{
+    arguments::{Options, Role},
+    error::Error,
+    folder::Run,
+};
 
 /// Who signs, and whom a server must be told to believe.
 pub struct Issuer<'a> {
     /// The file of the private key, in PEM.
     pub key: &'a Path,
-    pub issuer: &'a str,
-    pub audience: &'a str,
+    pub issuer: String,
+    pub audience: String,
+}
+
+impl<'a> Issuer<'a> {
+    /// One with this key: what the options say, else what the running `agora up` expects.
+    pub fn of(options: &Options, key: &'a Path, run: Option<&Run>) -> Self {
+        let usual = chassis::config::Auth::default();
+        let (issuer, audience) = match run {
+            Some(run) => (run.issuer.clone(), run.audience.clone()),
+            None => (usual.issuer, usual.audience),
+        };
+        Self {
+            key,
+            issuer: options.issuer.clone().unwrap_or(issuer),
+            audience: options.audience.clone().unwrap_or(audience),
+        }
+    }
 }
 
 /// Makes a token for a user who has these roles on one site, or with `*` on all.
@@ -31,6 +51,6 @@ pub fn make(
         roles: BTreeMap::from([(site.to_owned(), roles)]),
         lifetime,
     };
-    token::sign(&key, &claims, issuer.issuer, issuer.audience)
+    token::sign(&key, &claims, &issuer.issuer, &issuer.audience)
         .map_err(Error::file("sign with the key", issuer.key))
 }

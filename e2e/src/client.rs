@@ -29,6 +29,8 @@ use crate::{Result, Service};
 
 /// How long a replica may be silent.
 const SHORT: Duration = Duration::from_secs(1);
+/// How long a server may be silent that is the only one.
+const LONG: Duration = Duration::from_secs(2);
 
 /// A connection to a server, with a token or without one.
 pub type Connection = InterceptedService<Channel, Bearer>;
@@ -190,7 +192,13 @@ impl Client {
                 .map(|address| Endpoint::from_shared(address.clone()))
                 .collect::<Result<_, _>>()?;
             let channel = match endpoints.as_slice() {
-                [only] => only.connect_lazy(),
+                // A machine or a pod may be gone without a word.
+                [only] => only
+                    .clone()
+                    .connect_timeout(LONG)
+                    .http2_keep_alive_interval(LONG)
+                    .keep_alive_timeout(LONG)
+                    .connect_lazy(),
                 // A replica that hangs must not keep its calls.
                 _ => Channel::balance_list(endpoints.into_iter().map(|endpoint| {
                     endpoint

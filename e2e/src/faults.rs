@@ -10,12 +10,14 @@ mod proxy;
 mod record;
 mod report;
 mod run;
+mod steady;
 
 pub use check::{Found, settle};
-pub use load::Load;
+pub use load::{Load, Manner};
 pub use proxy::Proxy;
 pub use report::Report;
 pub use run::{Conditions, run};
+pub use steady::{Steady, steady};
 
 /// The site that everything is written on.
 pub const SITE: &str = "faults";

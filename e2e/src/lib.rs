@@ -1,6 +1,7 @@
 //! Tests and benches that run the real programs: this library starts them, kills them
 //! and talks to them.
 
+mod access;
 pub mod bench;
 mod client;
 mod clock;
@@ -12,14 +13,15 @@ mod postgres;
 mod process;
 mod system;
 
-pub use client::{Client, Connection, Raw, Role, token};
+pub use access::Access;
+pub use client::{Addresses, Client, Connection, Raw, Role, token};
 pub use clock::Clock;
 pub use data::{comments, files};
 pub use disk::SmallDisk;
 pub use nats::Nats;
 pub use postgres::{Postgres, Standby};
 pub use process::{Process, free_port, next_program, program, wait_until};
-pub use system::{Databases, Disk, Service, Setup, System};
+pub use system::{Another, Databases, Disk, Service, Setup, System};
 
 /// What tests and benches return.
 pub type Result<T = (), E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;

@@ -10,8 +10,8 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 
 use crate::{
-    Client, Clock, Nats, Postgres, Process, Result, Role, SmallDisk,
-    client::{Addresses, token},
+    Access, Client, Clock, Nats, Postgres, Process, Result, Role, SmallDisk,
+    client::Addresses,
     faults::Proxy,
     free_port,
     process::{program, wait_until},
@@ -99,7 +99,8 @@ pub struct System {
     services: Vec<Vec<Replica>>,
     /// After those who keep files on them.
     disks: HashMap<Disk, SmallDisk>,
-    private_pem: String,
+    /// How callers get at it.
+    pub access: Access,
     folder: TempDir,
 }
 
@@ -107,7 +108,6 @@ pub struct System {
 struct Replica {
     process: Process,
     clock: Option<Clock>,
-    grpc: u16,
     http: u16,
 }
 
@@ -216,15 +216,29 @@ impl System {
                 (Some(Postgres::start(folder.path(), setup.has_clocks).await?), replicas)
             }
         };
-        let private_pem = key.private_pem.clone();
-        let mut ports = Vec::new();
+        let mut ports: Vec<Vec<(u16, u16)>> = Vec::new();
         for _ in Service::ALL {
             let each: Result<_> = (0..replicas).map(|_| Ok((free_port()?, free_port()?))).collect();
             ports.push(each?);
         }
+        let addresses = |service: Service| {
+            let replicas = ports[service as usize].iter();
+            replicas.map(|(grpc, _)| format!("http://127.0.0.1:{grpc}")).collect()
+        };
+        let access = Access {
+            addresses: Addresses {
+                post: addresses(Service::Post),
+                comment: addresses(Service::Comment),
+                moderation: addresses(Service::Moderation),
+                query: addresses(Service::Query),
+            },
+            nats_url: nats.url(),
+            nats_login: None,
+            private_pem: key.private_pem,
+        };
         let services = Vec::new();
         let mut system =
-            Self { nats, proxies, postgres, setup, ports, services, disks, private_pem, folder };
+            Self { nats, proxies, postgres, setup, ports, services, disks, access, folder };
         let token = system.token("services", Role::Operator)?;
         fs::write(system.folder.path().join("token"), token)?;
         for service in Service::ALL {
@@ -244,6 +258,22 @@ impl System {
     }
 
     fn spawn(&self, service: Service, replica: usize) -> Result<Replica> {
+        let folder = self.folder.path();
+        let name = service.as_str();
+        let (_, http) = self.ports[service as usize][replica];
+        let mut environment = self.environment(service, replica)?;
+        let log = folder.join(format!("{name}-{replica}.log"));
+        let clock = match self.setup.has_clocks {
+            true => Clock::new(&folder.join(format!("{name}-{replica}.clock")))?,
+            false => None,
+        };
+        environment.extend(clock.iter().flat_map(Clock::environment));
+        let process = Process::start(&program("agora")?, &["serve", name], &environment, &log)?;
+        Ok(Replica { process, clock, http })
+    }
+
+    /// How a replica is set up.
+    fn environment(&self, service: Service, replica: usize) -> Result<Vec<(&'static str, String)>> {
         let folder = self.folder.path();
         let name = service.as_str();
         let (grpc, http) = self.ports[service as usize][replica];
@@ -281,17 +311,33 @@ impl System {
         }
         environment.extend(self.owners(service, replica));
         if service == Service::Comment {
-            let posts = self.addresses().post;
+            let posts = &self.access.addresses.post;
             environment.push(("AGORA_POST_SERVICE__URL", posts[replica % posts.len()].clone()));
         }
-        let log = folder.join(format!("{name}-{replica}.log"));
-        let clock = match self.setup.has_clocks {
-            true => Clock::new(&folder.join(format!("{name}-{replica}.clock")))?,
-            false => None,
-        };
-        environment.extend(clock.iter().flat_map(Clock::environment));
-        let process = Process::start(&program("agora")?, &["serve", name], &environment, &log)?;
-        Ok(Replica { process, clock, grpc, http })
+        Ok(environment)
+    }
+
+    /// One more query process, set up like the first but for its folder and its ports, and for
+    /// what is given in addition.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn another_query(&self, name: &str, also: &[(&'static str, String)]) -> Result<Another> {
+        let folder = self.folder.path().join(name);
+        fs::create_dir_all(&folder)?;
+        let (grpc, http) = (free_port()?, free_port()?);
+        let database = folder.join("view.db");
+        let mut environment = self.environment(Service::Query, 0)?;
+        environment.extend([
+            ("AGORA_SERVER__LISTEN", format!("127.0.0.1:{grpc}")),
+            ("AGORA_SERVER__HTTP_LISTEN", format!("127.0.0.1:{http}")),
+            ("AGORA_DATABASE__PATH", database.display().to_string()),
+            ("AGORA_SNAPSHOT__TOKEN_FILE", self.folder.path().join("token").display().to_string()),
+        ]);
+        environment.extend_from_slice(also);
+        let log = folder.join("log");
+        let process = Process::start(&program("agora")?, &["serve", "query"], &environment, &log)?;
+        Ok(Another { process, database, grpc, http })
     }
 
     /// Whom a service asks for journals. Those that come after it listen where it is told
@@ -426,13 +472,7 @@ impl System {
     /// # Errors
     /// If the key cannot sign.
     pub fn each(&self, service: Service, user: &str, role: Role) -> Result<Vec<Client>> {
-        let (addresses, token) = (self.addresses(), self.token(user, role)?);
-        let each = addresses.of(service).iter().map(|replica| {
-            let mut addresses = addresses.clone();
-            *addresses.of_mut(service) = vec![replica.clone()];
-            Client::new(&addresses, Some(&token))
-        });
-        each.collect()
+        self.access.each(service, user, role)
     }
 
     /// Waits until every replica of a service says that it is ready.
@@ -475,16 +515,7 @@ impl System {
 
     /// Where the services are.
     pub fn addresses(&self) -> Addresses {
-        let addresses = |service: Service| {
-            let replicas = self.services.get(service as usize).into_iter().flatten();
-            replicas.map(|replica| format!("http://127.0.0.1:{}", replica.grpc)).collect()
-        };
-        Addresses {
-            post: addresses(Service::Post),
-            comment: addresses(Service::Comment),
-            moderation: addresses(Service::Moderation),
-            query: addresses(Service::Query),
-        }
+        self.access.addresses.clone()
     }
 
     /// A token for a user.
@@ -492,7 +523,7 @@ impl System {
     /// # Errors
     /// If the key cannot sign.
     pub fn token(&self, user: &str, role: Role) -> Result<String> {
-        token(&self.private_pem, user, role)
+        self.access.token(user, role)
     }
 
     /// A caller with a role on every site.
@@ -500,7 +531,7 @@ impl System {
     /// # Errors
     /// If the key cannot sign.
     pub fn client(&self, user: &str, role: Role) -> Result<Client> {
-        Client::new(&self.addresses(), Some(&self.token(user, role)?))
+        self.access.client(user, role)
     }
 
     /// A caller with this token.
@@ -508,7 +539,7 @@ impl System {
     /// # Errors
     /// If the token cannot stand in a header.
     pub fn client_with(&self, token: &str) -> Result<Client> {
-        Client::new(&self.addresses(), Some(token))
+        Client::new(&self.access.addresses, Some(token))
     }
 
     /// A caller without a token.
@@ -516,7 +547,39 @@ impl System {
     /// # Errors
     /// If an address is invalid.
     pub fn anonymous(&self) -> Result<Client> {
-        Client::new(&self.addresses(), None)
+        self.access.anonymous()
+    }
+}
+
+/// A query process beside the system's own.
+pub struct Another {
+    /// The process.
+    pub process: Process,
+    /// Its view.
+    pub database: PathBuf,
+    grpc: u16,
+    http: u16,
+}
+
+impl Another {
+    /// Where it is.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.grpc)
+    }
+
+    /// Waits until it says that it is ready.
+    ///
+    /// # Errors
+    /// If it does not in time.
+    pub async fn ready(&self) -> Result {
+        let ready = || async { http_get(self.http, "/readyz").await.is_some() };
+        let waited = wait_until("another query service", ready).await;
+        waited.map_err(|error| format!("{error}: it printed:\n{}", self.process.output()).into())
+    }
+
+    /// What it measures.
+    pub async fn metrics(&self) -> String {
+        http_get(self.http, "/metrics").await.unwrap_or_default()
     }
 }
 

@@ -13,10 +13,13 @@ pub enum Patience {
     Command,
     /// An import outlives the restart of a server.
     Import,
+    /// A check gives a system so long to answer, and to include what was written.
+    Check(Duration),
 }
 
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const MAX_DELAY: Duration = Duration::from_secs(5);
+const CHECK_DELAY: Duration = Duration::from_secs(1);
 const COMMAND_RETRIES: usize = 6;
 const IMPORT_RETRIES: usize = 20;
 
@@ -26,15 +29,18 @@ pub async fn retry<T, F>(patience: Patience, call: impl FnMut() -> F) -> Result<
 where
     F: Future<Output = Result<T, Status>>,
 {
-    let retries = match patience {
-        Patience::Command => COMMAND_RETRIES,
-        Patience::Import => IMPORT_RETRIES,
-    };
     let backoff = ExponentialBuilder::default()
         .with_min_delay(FIRST_DELAY)
         .with_max_delay(MAX_DELAY)
-        .with_max_times(retries)
         .with_jitter();
+    let backoff = match patience {
+        Patience::Command => backoff.with_max_times(COMMAND_RETRIES),
+        Patience::Import => backoff.with_max_times(IMPORT_RETRIES),
+        Patience::Check(time) => {
+            let often = backoff.with_max_delay(CHECK_DELAY).without_max_times();
+            often.with_total_delay(Some(time))
+        }
+    };
     call.retry(backoff)
         .sleep(tokio::time::sleep)
         .when(|status| is_passing(status, patience))
@@ -55,7 +61,7 @@ fn is_passing(status: &Status, patience: Patience) -> bool {
     match status.code() {
         Code::Unavailable | Code::ResourceExhausted => true,
         // The server took too long, or ended in the middle of the call.
-        Code::Cancelled | Code::DeadlineExceeded => patience == Patience::Import,
+        Code::Cancelled | Code::DeadlineExceeded => patience != Patience::Command,
         _ => false,
     }
 }

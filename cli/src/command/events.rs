@@ -14,8 +14,7 @@ use futures::{Stream as Messages, StreamExt as _, stream};
 use crate::{
     arguments::Options,
     error::Error,
-    folder::Folder,
-    output,
+    nats, output,
     render::{self, event, style},
 };
 
@@ -54,9 +53,8 @@ pub struct Tail {
     /// End after this many events
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
-    /// Where NATS is [default: that of the running `agora up`]
-    #[arg(long, value_name = "URL", env = "AGORA_NATS_URL")]
-    nats_url: Option<String>,
+    #[command(flatten)]
+    nats: nats::Nats,
 }
 
 const STREAM_DELAY: Duration = Duration::from_millis(250);
@@ -75,7 +73,7 @@ pub async fn run(options: &Options, command: Command) -> Result<(), Error> {
         }
         None => None,
     };
-    let jetstream = connect(nats_url(options, tail.nats_url.as_deref())?).await?;
+    let jetstream = nats::connect(options, &tail.nats).await?;
     let sources = tail.source.map_or_else(|| Source::ALL.to_vec(), |source| vec![source]);
     let mut streams = Vec::new();
     for source in sources {
@@ -93,28 +91,6 @@ pub async fn run(options: &Options, command: Command) -> Result<(), Error> {
         let Some(message) = message else { return Ok(()) };
         output::print(show(options, &message?))?;
     }
-}
-
-/// Where NATS is: where the option says, else where the running `agora up` says.
-pub fn nats_url(options: &Options, given: Option<&str>) -> Result<String, Error> {
-    if let Some(url) = given {
-        return Ok(url.to_owned());
-    }
-    let folder = Folder::find(options.data.as_deref())?;
-    let run = folder.run().ok_or_else(|| {
-        Error::plain(format!(
-            "no `agora up` runs on {}: start it, name its folder with --data, or give --nats-url",
-            folder.path().display()
-        ))
-    })?;
-    Ok(run.nats)
-}
-
-/// Connects to NATS.
-pub async fn connect(url: String) -> Result<jetstream::Context, Error> {
-    let connected = async_nats::connect(chassis::config::nats_servers(&url)).await;
-    let client = connected.map_err(Error::failed(format!("cannot reach NATS at {url}")))?;
-    Ok(jetstream::new(client))
 }
 
 async fn open(

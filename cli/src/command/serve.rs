@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
-use chassis::{Running, StartError, config::Telemetry, program};
+use chassis::{Running, StartError, config::Host, program};
 use clap::ValueEnum;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -49,6 +49,10 @@ pub struct Arguments {
     /// Print the configuration that results, and end
     #[arg(long)]
     print_config: bool,
+    /// Ask the process that listens there whether it is ready, and end with 0 if it is
+    /// [default: where the configuration has it listen]
+    #[arg(long, value_name = "ADDRESS")]
+    health: Option<Option<SocketAddr>>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -91,20 +95,21 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     match arguments.service {
         Service::Post => {
             let defaults = agora_post::Config::default();
-            serve(arguments, "post", defaults, |it| &it.telemetry, agora_post::start).await
+            serve(arguments, "post", defaults, agora_post::Config::host, agora_post::start).await
         }
         Service::Comment => {
             let defaults = agora_comment::Config::default();
-            serve(arguments, "comment", defaults, |it| &it.telemetry, agora_comment::start).await
+            let host = agora_comment::Config::host;
+            serve(arguments, "comment", defaults, host, agora_comment::start).await
         }
         Service::Moderation => {
             let defaults = agora_moderation::Config::default();
-            serve(arguments, "moderation", defaults, |it| &it.telemetry, agora_moderation::start)
-                .await
+            let host = agora_moderation::Config::host;
+            serve(arguments, "moderation", defaults, host, agora_moderation::start).await
         }
         Service::Query => {
             let defaults = agora_query::Config::default();
-            serve(arguments, "query", defaults, |it| &it.telemetry, agora_query::start).await
+            serve(arguments, "query", defaults, agora_query::Config::host, agora_query::start).await
         }
     }
 }
@@ -113,7 +118,7 @@ async fn serve<C, F>(
     arguments: Arguments,
     name: &str,
     defaults: C,
-    telemetry: impl Fn(&C) -> &Telemetry,
+    host: impl Fn(&C) -> Host,
     start: impl FnOnce(C) -> F,
 ) -> Result<ExitCode, Error>
 where
@@ -130,5 +135,8 @@ where
         output::print(chassis::config::print(&config))?;
         return Ok(ExitCode::SUCCESS);
     }
-    Ok(program::serve(config, telemetry, name, start).await)
+    if let Some(address) = arguments.health {
+        return Ok(program::health(address.unwrap_or(host(&config).server.listen)).await);
+    }
+    Ok(program::serve(config, host, name, start).await)
 }

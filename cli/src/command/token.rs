@@ -1,4 +1,4 @@
-//! `agora token`: print an access token.
+//! `agora token`: print an access token, or write it to a file.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -8,6 +8,7 @@ use crate::{
     arguments::{self, Options},
     duration,
     error::Error,
+    file,
     folder::Folder,
     output,
     token::{self, Issuer},
@@ -33,15 +34,9 @@ pub struct Arguments {
     /// How long the token is valid, such as 30m, 24h or 7d
     #[arg(long, value_parser = duration::parse, default_value = "24h")]
     lifetime: Duration,
-    /// The private key, in PEM [default: key.pem in the data folder]
+    /// Writes it to a file that its owner alone may read, and prints nothing
     #[arg(long, value_name = "FILE")]
-    key: Option<PathBuf>,
-    /// What servers expect as issuer [default: that of the running `agora up`, or agora]
-    #[arg(long)]
-    issuer: Option<String>,
-    /// What servers expect as audience [default: as for the issuer]
-    #[arg(long)]
-    audience: Option<String>,
+    to: Option<PathBuf>,
 }
 
 pub fn run(options: &Options, arguments: Arguments) -> Result<(), Error> {
@@ -50,21 +45,18 @@ pub fn run(options: &Options, arguments: Arguments) -> Result<(), Error> {
         missing("--role <ROLE>");
     }
     let run = Folder::find(options.data.as_deref()).ok().and_then(|folder| folder.run());
-    let key = match arguments.key {
-        Some(key) => key,
+    let key = match &options.key {
+        Some(key) => key.clone(),
         None => Folder::find(options.data.as_deref())?.file("key.pem"),
     };
-    let issuer = arguments.issuer.or_else(|| run.as_ref().map(|run| run.issuer.clone()));
-    let audience = arguments.audience.or_else(|| run.as_ref().map(|run| run.audience.clone()));
-    let usual = chassis::config::Auth::default();
-    let issuer = Issuer {
-        key: &key,
-        issuer: &issuer.unwrap_or(usual.issuer),
-        audience: &audience.unwrap_or(usual.audience),
-    };
+    let issuer = Issuer::of(options, &key, run.as_ref());
     let name = arguments.name.as_deref().unwrap_or(user);
     let site = options.site();
-    output::print(token::make(&issuer, user, name, site, &options.role, arguments.lifetime)?)
+    let token = token::make(&issuer, user, name, site, &options.role, arguments.lifetime)?;
+    match &arguments.to {
+        Some(path) => file::write(path, &token, 0o600).map_err(Error::file("write", path)),
+        None => output::print(token),
+    }
 }
 
 /// Ends with the usage error of an option that other commands can do without.

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
+use chassis::host::reachable;
 use serde::Serialize;
 
 use crate::{
@@ -117,8 +118,8 @@ async fn serve(
     let mut run = Run {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         process_id: std::process::id(),
-        grpc: services::reachable(running.grpc_address()).to_string(),
-        http: services::reachable(running.http_address()).to_string(),
+        grpc: reachable(running.grpc_address()).to_string(),
+        http: reachable(running.http_address()).to_string(),
         nats: nats_url,
         nats_process_id: process_id.as_ref().map(|id| *id.borrow()),
         data: folder.path().to_owned(),

@@ -5,12 +5,11 @@ use std::process::ExitCode;
 
 use bus_schema::Source;
 
-use super::events;
 use crate::{
     arguments::{Options, Role},
     client::Client,
     error::Error,
-    output,
+    nats, output,
     render::style,
     verify::{report::Finding, source, view},
 };
@@ -32,21 +31,8 @@ and ends with 0 if all is equal, 1 at a difference, 3 if it cannot check.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
-    /// Where NATS is [default: that of the running `agora up`]
-    #[arg(long, value_name = "URL", env = "AGORA_NATS_URL")]
-    nats_url: Option<String>,
-    /// Where the post service is [default: --server]
-    #[arg(long, value_name = "URL")]
-    post_server: Option<String>,
-    /// Where the comment service is [default: --server]
-    #[arg(long, value_name = "URL")]
-    comment_server: Option<String>,
-    /// Where the moderation service is [default: --server]
-    #[arg(long, value_name = "URL")]
-    moderation_server: Option<String>,
-    /// Where the query service is [default: --server]
-    #[arg(long, value_name = "URL")]
-    query_server: Option<String>,
+    #[command(flatten)]
+    nats: nats::Nats,
 }
 
 pub async fn run(options: &Options, arguments: Arguments) -> Result<ExitCode, Error> {
@@ -60,25 +46,15 @@ pub async fn run(options: &Options, arguments: Arguments) -> Result<ExitCode, Er
 
 /// Compares everything, tells as it goes, and returns whether all is equal.
 async fn compare(options: &Options, arguments: Arguments) -> Result<bool, Error> {
-    let url = events::nats_url(options, arguments.nats_url.as_deref())?;
-    let jetstream = events::connect(url).await?;
-    let mut owners = Vec::new();
-    for source in Source::ALL {
-        let server = match source {
-            Source::Post => &arguments.post_server,
-            Source::Comment => &arguments.comment_server,
-            Source::Moderation => &arguments.moderation_server,
-        };
-        owners.push((source, client(options, server).await?));
-    }
-    let query = client(options, &arguments.query_server).await?;
+    let jetstream = nats::connect(options, &arguments.nats).await?;
+    let client = Client::connect_for_all_sites(options, Role::Operator).await?;
 
     let mut differences = 0;
-    for (source, owner) in &owners {
-        let findings = source::compare(owner, &jetstream, *source).await?;
+    for source in Source::ALL {
+        let findings = source::compare(&client, &jetstream, source).await?;
         differences += tell(options, &findings)?;
     }
-    differences += tell(options, &view::compare(&query, &owners).await?)?;
+    differences += tell(options, &view::compare(&client).await?)?;
     if !options.json {
         output::print(match differences {
             0 => style::good("all is equal"),
@@ -87,14 +63,6 @@ async fn compare(options: &Options, arguments: Arguments) -> Result<bool, Error>
         })?;
     }
     Ok(differences == 0)
-}
-
-async fn client(options: &Options, server: &Option<String>) -> Result<Client, Error> {
-    let mut options = options.clone();
-    if server.is_some() {
-        options.server.clone_from(server);
-    }
-    Client::connect_for_all_sites(&options, Role::Operator).await
 }
 
 /// Prints what was compared and returns how much of it differs.

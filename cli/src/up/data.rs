@@ -2,13 +2,13 @@
 
 use std::{
     fs::{self, File, TryLockError},
-    io::{self, Write as _},
+    io,
     path::Path,
 };
 
 use chassis::auth::token;
 
-use crate::{error::Error, folder::Folder};
+use crate::{error::Error, file, folder::Folder};
 
 /// Signs access tokens; whoever reads it can be anybody.
 pub const PRIVATE_KEY: &str = "key.pem";
@@ -57,8 +57,8 @@ pub fn make_keys(folder: &Folder) -> Result<(), Error> {
     }
     let pair = token::generate_key().map_err(Error::failed("cannot make a key"))?;
     // The private key comes last: where it is, both are.
-    write(&public, &pair.public_pem, 0o644).map_err(Error::file("write", &public))?;
-    write(&private, &pair.private_pem, 0o600).map_err(Error::file("write", &private))
+    file::write(&public, &pair.public_pem, 0o644).map_err(Error::file("write", &public))?;
+    file::write(&private, &pair.private_pem, 0o600).map_err(Error::file("write", &private))
 }
 
 /// What people wrote and the key that signs are nobody else's business.
@@ -68,19 +68,6 @@ fn make_folder(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(path)
-}
-
-/// Writes a file all at once: a crash leaves a whole one or none.
-fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
-    let temporary = path.with_extension("new");
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
-    let mut file = options.open(&temporary)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)
 }
 
 #[cfg(test)]

@@ -1,10 +1,9 @@
 //! The four services in one process, on one address.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-
 use chassis::{
     Host, Running, StartError,
     config::{Database, View},
+    host::reachable,
 };
 
 use super::config::Config;
@@ -59,35 +58,16 @@ pub async fn start(
         comment: owner("comment.db"),
         ..Default::default()
     };
-    let query =
-        agora_query::Config { server, nats, auth, telemetry, owners, database: view, fallback };
+    let query = agora_query::Config {
+        server,
+        nats,
+        auth,
+        telemetry,
+        owners,
+        database: view,
+        fallback,
+        snapshot: agora_query::SnapshotConfig::default(),
+    };
     agora_query::mount(&mut host, &query).await?;
     host.serve().await
-}
-
-/// Where this machine reaches an address that is listened on: `0.0.0.0` is every
-/// address, and none to call.
-pub fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_address_is_reached_on_loopback() {
-        for (listening, called) in [
-            ("0.0.0.0:7400", "127.0.0.1:7400"),
-            ("[::]:7400", "[::1]:7400"),
-            ("10.0.0.1:1", "10.0.0.1:1"),
-        ] {
-            assert_eq!(reachable(listening.parse().unwrap()).to_string(), called);
-        }
-    }
 }

@@ -17,7 +17,7 @@ use crate::{
 pub async fn head(client: &Client, source: Source) -> Result<Sequence, Error> {
     let request = GetJournalHeadRequest { source: event::Source::from(source).into() };
     let answer = call(&request, |request| {
-        let mut journals = client.journals();
+        let mut journals = client.journals(source);
         async move { journals.get_journal_head(request).await }
     })
     .await?;
@@ -32,10 +32,10 @@ pub struct Journal {
 
 impl Journal {
     pub async fn open(client: &Client, source: Source) -> Result<Self, Error> {
-        let source = event::Source::from(source).into();
-        let request = ReadJournalRequest { source, from_sequence: 1 };
+        let request =
+            ReadJournalRequest { source: event::Source::from(source).into(), from_sequence: 1 };
         let messages = call(&request, |request| {
-            let mut journals = client.journals();
+            let mut journals = client.journals(source);
             async move { journals.read_journal(request).await }
         })
         .await?;

@@ -29,16 +29,16 @@ const POLL: Duration = Duration::from_millis(200);
 
 /// Compares every table of the view with that of a fold of the journals, up to the
 /// checkpoints that the view names: what is written meanwhile does no harm.
-pub async fn compare(query: &Client, owners: &[(Source, Client)]) -> Result<Vec<Finding>, Error> {
+pub async fn compare(client: &Client) -> Result<Vec<Finding>, Error> {
     let mut heads = Position::ZERO;
-    for (source, owner) in owners {
-        heads = heads.with(*source, journal::head(owner, *source).await?);
+    for source in Source::ALL {
+        heads = heads.with(source, journal::head(client, source).await?);
     }
-    let (view, position) = caught_up(query, &heads).await?;
+    let (view, position) = caught_up(client, &heads).await?;
     let mut replay = Replay::new().await.map_err(Error::failed("cannot make a view to compare"))?;
-    for (source, owner) in owners {
-        let end = position.get(*source);
-        if !fold(&mut replay, owner, *source, end).await? {
+    for source in Source::ALL {
+        let end = position.get(source);
+        if !fold(&mut replay, client, source, end).await? {
             let ahead = format!("the view has applied {source}:{end}, which its journal lacks");
             return Ok(vec![finding("checkpoints", 0, Some(ahead))]);
         }
@@ -62,13 +62,13 @@ pub async fn compare(query: &Client, owners: &[(Source, Client)]) -> Result<Vec<
 
 /// What the view holds, once it includes `heads` or has had its time.
 async fn caught_up(
-    query: &Client,
+    client: &Client,
     heads: &Position,
 ) -> Result<(GetViewDigestResponse, Position), Error> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let view = call(&GetViewDigestRequest {}, |request| {
-            let mut views = query.view();
+            let mut views = client.view();
             async move { views.get_view_digest(request).await }
         })
         .await?;
@@ -84,11 +84,11 @@ async fn caught_up(
 /// Folds a source's events up to `end`, if there are as many.
 async fn fold(
     replay: &mut Replay,
-    owner: &Client,
+    client: &Client,
     source: Source,
     end: Sequence,
 ) -> Result<bool, Error> {
-    let mut journal = Journal::open(owner, source).await?;
+    let mut journal = Journal::open(client, source).await?;
     let mut from = Checkpoint::ZERO;
     let mut deliveries = Vec::new();
     while from.sequence.0 + (deliveries.len() as u64) < end.0 {

@@ -2,7 +2,7 @@ use std::process::Stdio;
 
 use crate::program::{agora, refused, run, stderr, stdout};
 
-const COMMANDS: [&[&str]; 21] = [
+const COMMANDS: [&[&str]; 22] = [
     &[],
     &["up"],
     &["serve"],
@@ -23,6 +23,7 @@ const COMMANDS: [&[&str]; 21] = [
     &["events", "tail"],
     &["import"],
     &["import", "youtube-csv"],
+    &["smoke"],
     &["verify"],
 ];
 

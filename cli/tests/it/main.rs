@@ -6,6 +6,9 @@ mod admin;
 mod arguments;
 mod import;
 mod program;
+#[cfg(target_os = "linux")]
+mod signals;
+mod smoke;
 mod token;
 mod up;
 mod verify;

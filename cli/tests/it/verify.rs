@@ -98,4 +98,10 @@ fn what_cannot_be_checked_is_no_difference() {
     let output = agora(&["verify", "--data", text(folder.path())]).output().unwrap();
     assert_eq!(output.status.code(), Some(3));
     assert!(stderr(&output).starts_with("error: cannot check: no `agora up` runs"));
+    // What would be printed if it could not be reached.
+    let output =
+        agora(&["verify", "--nats-url", "nats://ann:secret@127.0.0.1:1"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert!(stderr(&output).contains("--nats-user"), "{}", stderr(&output));
+    assert!(!stderr(&output).contains("secret"), "{}", stderr(&output));
 }

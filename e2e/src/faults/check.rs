@@ -32,7 +32,7 @@ use super::{
     load::{Load, Shared},
     record::{Acknowledged, Taken, Told, What},
 };
-use crate::{Client, Connection, Result, Role, Service, System, program, wait_until};
+use crate::{Access, Client, Connection, Result, Role, Service, System, program, wait_until};
 
 /// What checking has found.
 #[derive(Debug, Default)]
@@ -101,39 +101,35 @@ async fn heads(client: &Client) -> Option<[Sequence; 3]> {
 }
 
 /// When each stream was made: another time is another stream.
-pub(super) async fn made(system: &System) -> Result<HashMap<Source, DateTime>> {
-    let jetstream = async_nats::jetstream::new(system.nats.connect().await?);
+pub(super) async fn made(access: &Access) -> Result<HashMap<Source, DateTime>> {
     let mut made = HashMap::new();
     for source in Source::ALL {
-        let stream = jetstream.get_stream(Stream::of(source, 1, -1).name).await?;
-        made.insert(source, stream.cached_info().created);
+        made.insert(source, access.stream(source).await?.cached_info().created);
     }
     Ok(made)
 }
 
 /// The number of a stream's last message; 0 if there is no stream.
-pub(super) async fn last_sequence(system: &System, source: Source) -> Result<u64> {
-    let jetstream = async_nats::jetstream::new(system.nats.connect().await?);
-    let stream = jetstream.get_stream(Stream::of(source, 1, -1).name).await;
+pub(super) async fn last_sequence(access: &Access, source: Source) -> Result<u64> {
+    let stream = access.jetstream().await?.get_stream(Stream::of(source, 1, -1).name).await;
     Ok(stream.map_or(0, |stream| stream.cached_info().state.last_sequence))
 }
 
 /// Whether a journal, which was compared with its stream, holds as much as that.
-pub async fn is_held(system: &System, source: Source) -> bool {
-    let Ok(client) = system.client("checker", Role::Operator) else { return false };
+pub async fn is_held(access: &Access, source: Source) -> bool {
+    let Ok(client) = access.client("checker", Role::Operator) else { return false };
     // First the stream: its journal may go on meanwhile.
-    let Ok(last) = last_sequence(system, source).await else { return false };
+    let Ok(last) = last_sequence(access, source).await else { return false };
     head(&client, source).await.is_some_and(|head| head.0 >= last)
 }
 
 /// Whether every stream holds as much as its journal.
-pub async fn is_published(system: &System) -> bool {
+pub async fn is_published(access: &Access) -> bool {
     let published = async {
-        let client = system.client("checker", Role::Operator)?;
-        let jetstream = async_nats::jetstream::new(system.nats.connect().await?);
+        let client = access.client("checker", Role::Operator)?;
         for source in Source::ALL {
             let head = head(&client, source).await.ok_or("a service does not answer")?;
-            let stream = jetstream.get_stream(Stream::of(source, 1, -1).name).await?;
+            let stream = access.stream(source).await?;
             let state = &stream.cached_info().state;
             if state.last_sequence != head.0 || state.messages != head.0 {
                 return Ok(false);
@@ -145,8 +141,8 @@ pub async fn is_published(system: &System) -> bool {
 }
 
 /// How each stream stands to its journal, in words.
-pub(super) async fn differences(system: &System) -> Result<String> {
-    let client = system.client("operator", Role::Operator)?;
+pub(super) async fn differences(access: &Access) -> Result<String> {
+    let client = access.client("operator", Role::Operator)?;
     let mut said = Vec::new();
     for source in Source::ALL {
         let request = GetStreamStatusRequest { source: event::Source::from(source).into() };
@@ -160,8 +156,8 @@ pub(super) async fn differences(system: &System) -> Result<String> {
 }
 
 /// Has a stream refilled; says whether it is whole.
-pub(super) async fn refill(system: &System, source: Source) -> Result<bool> {
-    let client = system.client("operator", Role::Operator)?;
+pub(super) async fn refill(access: &Access, source: Source) -> Result<bool> {
+    let client = access.client("operator", Role::Operator)?;
     let request = RefillStreamRequest { source: event::Source::from(source).into() };
     let answers = streams(&client, source).refill_stream(request).await;
     let mut answers = answers?.into_inner();
@@ -180,11 +176,11 @@ pub(super) async fn refill(system: &System, source: Source) -> Result<bool> {
 
 /// Whether every revision is decided on, every replica's view includes everything, and every
 /// replica that owns a journal has compared it.
-pub async fn is_quiet(system: &System) -> bool {
-    let Ok(client) = system.client("checker", Role::Operator) else { return false };
+pub async fn is_quiet(access: &Access) -> bool {
+    let Ok(client) = access.client("checker", Role::Operator) else { return false };
     let Some(heads) = heads(&client).await else { return false };
     for (source, expected) in Source::ALL.into_iter().zip(heads) {
-        let each = system.each(Service::of(source), "checker", Role::Operator);
+        let each = access.each(Service::of(source), "checker", Role::Operator);
         for replica in each.unwrap_or_default() {
             if head(&replica, source).await != Some(expected) {
                 return false;
@@ -193,7 +189,7 @@ pub async fn is_quiet(system: &System) -> bool {
     }
     let [posts, comments, decisions] = heads;
     let position = format!("post:{posts},comment:{comments},moderation:{decisions}");
-    for query in system.each(Service::Query, "checker", Role::Operator).unwrap_or_default() {
+    for query in access.each(Service::Query, "checker", Role::Operator).unwrap_or_default() {
         // Not further either: it may have to be rewound.
         if !query.view_is_at(SITE, &position).await {
             return false;
@@ -207,12 +203,12 @@ pub async fn is_quiet(system: &System) -> bool {
         comment_id: Uuid::now_v7().to_string(),
         position: position.clone(),
     };
-    let Ok(moderator) = system.client("checker", Role::Moderator) else { return false };
+    let Ok(moderator) = access.client("checker", Role::Moderator) else { return false };
     let judged = moderator.moderation.clone().list_cases(cases).await;
     let judged = judged.is_ok_and(|answer| answer.get_ref().position == position);
     let heard = moderator.comment.clone().get_comment(comments).await;
     let heard = heard.is_err_and(|status| status.code() == Code::NotFound);
-    judged && heard && self::heads(&client).await == Some(heads) && is_published(system).await
+    judged && heard && self::heads(&client).await == Some(heads) && is_published(access).await
 }
 
 /// Has clients end what they are at, waits for quiet, and checks everything.
@@ -222,25 +218,39 @@ pub async fn is_quiet(system: &System) -> bool {
 pub async fn settle(system: &System, load: Load) -> Result<Found> {
     let shared = load.shared();
     load.stop().await?;
-    wait_until("everything to be equal", || is_quiet(system)).await?;
-    check(system, &shared, &[]).await
+    wait_until("everything to be equal", || is_quiet(&system.access)).await?;
+    check_all(system, &shared, &[]).await
 }
 
 /// Checks everything, once it is quiet.
 ///
 /// # Errors
 /// If something cannot be read.
-pub(super) async fn check(
+pub(super) async fn check_all(
     system: &System,
     shared: &Shared,
     poisoned: &[Poisoned],
 ) -> Result<Found> {
+    let mut found = check(&system.access, shared, poisoned).await?;
+    verify(system, &mut found).await?;
+    Ok(found)
+}
+
+/// Checks everything but what `agora verify` does, once it is quiet.
+///
+/// # Errors
+/// If something cannot be read.
+pub(super) async fn check(
+    access: &Access,
+    shared: &Shared,
+    poisoned: &[Poisoned],
+) -> Result<Found> {
     let mut found = Found::default();
-    let client = system.client("checker", Role::Operator)?;
+    let client = access.client("checker", Role::Operator)?;
     let mut all = HashMap::new();
     for source in Source::ALL {
         let journal = read(&client, source, &mut found).await?;
-        stream_equals(system, source, &journal, &mut found).await?;
+        stream_equals(access, source, &journal, &mut found).await?;
         found.events += journal.len() as u64;
         all.insert(source, journal);
     }
@@ -251,9 +261,8 @@ pub(super) async fn check(
         only_approved(&all, &told, &mut found);
         decisions(&all, &told.taken, poisoned, &mut found);
     }
-    letters::check(system, &all, poisoned, &mut found).await?;
-    views(system, &mut found).await?;
-    verify(system, &mut found).await?;
+    letters::check(access, &all, poisoned, &mut found).await?;
+    views(access, &mut found).await?;
     Ok(found)
 }
 
@@ -286,16 +295,15 @@ async fn read(client: &Client, source: Source, found: &mut Found) -> Result<Jour
 
 /// The stream equals the journal: same bytes, same order, nothing extra (I3).
 async fn stream_equals(
-    system: &System,
+    access: &Access,
     source: Source,
     journal: &Journal,
     found: &mut Found,
 ) -> Result {
     use futures::StreamExt as _;
 
-    let jetstream = async_nats::jetstream::new(system.nats.connect().await?);
     let name = Stream::of(source, 1, -1).name;
-    let mut stream = jetstream.get_stream(name).await?;
+    let mut stream = access.stream(source).await?;
     let state = stream.info().await?.state.clone();
     let length = journal.len() as u64;
     if (state.messages, state.last_sequence) != (length, length) {
@@ -470,9 +478,9 @@ fn decisions(
 }
 
 /// All views hold the same (I5).
-async fn views(system: &System, found: &mut Found) -> Result {
+async fn views(access: &Access, found: &mut Found) -> Result {
     let mut first = None;
-    for client in system.each(Service::Query, "checker", Role::Operator)? {
+    for client in access.each(Service::Query, "checker", Role::Operator)? {
         let answer = client.view.clone().get_view_digest(GetViewDigestRequest {}).await?;
         let tables = answer.into_inner().tables;
         if *first.get_or_insert_with(|| tables.clone()) != tables {

@@ -270,9 +270,9 @@ impl<'s> Injector<'s> {
     /// failed over may still have to import it.
     async fn held(&mut self, source: Source) -> Result {
         let deadline = Instant::now() + Duration::from_secs(60);
-        while !check::is_held(self.system, source).await {
+        while !check::is_held(&self.system.access, source).await {
             if Instant::now() > deadline {
-                let found = check::differences(self.system).await?;
+                let found = check::differences(&self.system.access).await?;
                 return Err(format!("a journal lacks what its stream holds: {found}").into());
             }
             self.rest(LOOK_EVERY).await?;
@@ -284,9 +284,9 @@ impl<'s> Injector<'s> {
     /// bring back what nobody else has.
     async fn published(&mut self) -> Result {
         let deadline = Instant::now() + Duration::from_secs(60);
-        while !check::is_published(self.system).await {
+        while !check::is_published(&self.system.access).await {
             if Instant::now() > deadline {
-                let found = check::differences(self.system).await?;
+                let found = check::differences(&self.system.access).await?;
                 return Err(format!("the journals are not published: {found}").into());
             }
             self.rest(LOOK_EVERY).await?;
@@ -355,9 +355,9 @@ impl<'s> Injector<'s> {
     /// If a stream cannot be refilled.
     pub async fn mend(&mut self) -> Result {
         for source in std::mem::take(&mut self.flipped) {
-            let system = &*self.system;
+            let access = &self.system.access;
             wait_until("a damaged stream to be refilled", || async {
-                check::refill(system, source).await.unwrap_or(false)
+                check::refill(access, source).await.unwrap_or(false)
             })
             .await?;
         }

@@ -5,31 +5,41 @@ mod read;
 mod write;
 
 use std::{
+    error::Error as _,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use agora_proto::post::v1::CreatePostRequest;
 use bus_schema::{Event, Source};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
-use tokio::{sync::RwLock, task::JoinSet, time::sleep};
+use tokio::{
+    sync::RwLock,
+    task::JoinSet,
+    time::{Interval, MissedTickBehavior, sleep},
+};
 use tonic::{Code, Request, Response, Status};
 use tonic_types::StatusExt as _;
 use uuid::Uuid;
 
 use super::{
     SITE,
-    record::{Record, What},
+    record::{Late, Method, Record, What},
 };
-use crate::{Client, Result, Role, Service, System, comments};
+use crate::{Access, Client, Result, Role, comments};
 
 /// How many clients write comments.
 const WRITERS: u64 = 6;
 /// How many clients read without a token.
 const READERS: u64 = 2;
+/// How many operations a second one client makes of a steady load, unless that takes too many
+/// clients.
+const STEADY_RATE: f64 = 2.5;
+/// How many clients make a steady load at most.
+const MAX_STEADY: f64 = 64.0;
 /// How long a call may take.
 const CALL: Duration = Duration::from_secs(3);
 /// How long an operation is tried.
@@ -38,8 +48,42 @@ const OPERATION: Duration = Duration::from_secs(90);
 const LAST: Duration = Duration::from_secs(30);
 /// How long a client waits before it calls again.
 const RETRY: Duration = Duration::from_millis(30);
+/// How long it waits at most if it is asked to.
+const MAX_RETRY: Duration = Duration::from_secs(2);
+/// How long an operation may take, with all its calls, before its caller would give up.
+const LATE: Duration = Duration::from_secs(5);
 /// How long a client rests between operations: the faults are to be tried, not the machine.
 const REST_MS: std::ops::Range<u64> = 2..15;
+
+/// How clients work.
+#[derive(Clone, Copy, Debug)]
+pub enum Manner {
+    /// One operation after the other, and a call that fails again at once: the system is to
+    /// be tried.
+    Pressing,
+    /// So many operations a second; who is asked to come back later, does.
+    Steady {
+        /// Of those who write.
+        writes: f64,
+        /// Of those who read.
+        reads: f64,
+    },
+}
+
+impl Manner {
+    /// How many clients write and read, and how often one of them begins something.
+    fn clients(self) -> [(u64, Option<Duration>); 2] {
+        let steady = |rate: f64| {
+            let clients = (rate / STEADY_RATE).ceil().min(MAX_STEADY);
+            let every = (clients > 0.0).then(|| Duration::from_secs_f64(clients / rate));
+            (clients as u64, every)
+        };
+        match self {
+            Self::Pressing => [(WRITERS, None), (READERS, None)],
+            Self::Steady { writes, reads } => [steady(writes), steady(reads)],
+        }
+    }
+}
 
 /// Clients at work.
 pub struct Load {
@@ -49,6 +93,7 @@ pub struct Load {
 
 pub(super) struct Shared {
     pub(super) record: Record,
+    manner: Manner,
     /// When the clients were told to end.
     stopped: OnceLock<Instant>,
     /// Writers hold it while they call: who takes it alone, has them wait.
@@ -66,9 +111,9 @@ impl Load {
     ///
     /// # Errors
     /// If the posts cannot be made.
-    pub async fn start(system: &System, seed: u64) -> Result<Self> {
+    pub async fn start(access: &Access, manner: Manner, seed: u64) -> Result<Self> {
         let record = Record::default();
-        let author = system.client("ada", Role::Author)?;
+        let author = access.client("ada", Role::Author)?;
         let mut posts = Vec::new();
         for number in 0..3 {
             let title = format!("post {number}");
@@ -87,6 +132,7 @@ impl Load {
         }
         let shared = Arc::new(Shared {
             record,
+            manner,
             stopped: OnceLock::new(),
             pause: Arc::default(),
             texts: comments()?,
@@ -95,19 +141,19 @@ impl Load {
             lost_views: AtomicU64::new(0),
         });
         let mut tasks = JoinSet::new();
-        for number in 0..WRITERS {
-            let name = format!("writer-{number}");
-            let caller = Caller::new(system, &name, Role::Author, &shared, seed + number)?;
-            tasks.spawn(caller.write());
+        let [(writers, write_every), (readers, read_every)] = manner.clients();
+        for number in 0..writers {
+            let client = access.client(&format!("writer-{number}"), Role::Author)?;
+            tasks.spawn(Caller::new(client, write_every, &shared, seed + number).write());
         }
-        let caller = Caller::new(system, "moderator", Role::Moderator, &shared, seed + 100)?;
-        tasks.spawn(caller.moderate());
+        let client = access.client("moderator", Role::Moderator)?;
+        tasks.spawn(Caller::new(client, None, &shared, seed + 100).moderate());
         // The views of several replicas are not equally far.
-        let is_alone = system.replicas(Service::Query) == 1;
-        for number in 0..READERS {
-            let client = system.anonymous()?;
-            let rng = StdRng::seed_from_u64(seed + 200 + number);
-            tasks.spawn(Caller { client, shared: shared.clone(), rng, takings: 0 }.read(is_alone));
+        let is_alone = access.addresses.query.len() == 1 && matches!(manner, Manner::Pressing);
+        for number in 0..readers {
+            let client = access.anonymous()?;
+            let caller = Caller::new(client, read_every, &shared, seed + 200 + number);
+            tasks.spawn(caller.read(is_alone));
         }
         Ok(Self { tasks, shared })
     }
@@ -154,6 +200,8 @@ struct Caller {
     client: Client,
     shared: Arc<Shared>,
     rng: StdRng,
+    /// How often it begins something, if not as often as it can.
+    every: Option<Interval>,
     /// How often a source had been taken back when it looked last.
     takings: u64,
 }
@@ -168,16 +216,15 @@ enum Outcome<T> {
 }
 
 impl Caller {
-    fn new(
-        system: &System,
-        user: &str,
-        role: Role,
-        shared: &Arc<Shared>,
-        seed: u64,
-    ) -> Result<Self> {
-        let client = system.client(user, role)?;
+    fn new(client: Client, every: Option<Duration>, shared: &Arc<Shared>, seed: u64) -> Self {
+        let every = every.map(|every| {
+            let mut every = tokio::time::interval(every);
+            // What was missed during an outage is not made up for.
+            every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            every
+        });
         let (shared, rng) = (shared.clone(), StdRng::seed_from_u64(seed));
-        Ok(Self { client, shared, rng, takings: 0 })
+        Self { client, shared, rng, every, takings: 0 }
     }
 
     fn goes_on(&self) -> bool {
@@ -198,7 +245,20 @@ impl Caller {
     }
 
     async fn rest(&mut self) {
-        sleep(Duration::from_millis(self.rng.random_range(REST_MS))).await;
+        match &mut self.every {
+            Some(every) => drop(every.tick().await),
+            None => sleep(Duration::from_millis(self.rng.random_range(REST_MS))).await,
+        }
+    }
+
+    /// Waits before a call is made again.
+    async fn wait(&self, status: &Status) {
+        let asked = match self.shared.manner {
+            Manner::Pressing => None,
+            Manner::Steady { .. } => status.get_details_retry_info(),
+        };
+        let asked = asked.and_then(|asked| asked.retry_delay).unwrap_or_default();
+        sleep(asked.clamp(RETRY, MAX_RETRY)).await;
     }
 
     /// Calls until there is an answer that a retry would not change, always with the same
@@ -213,29 +273,41 @@ impl Caller {
         F: Future<Output = Result<Response<T>, Status>>,
     {
         self.shared.record.told().operations += 1;
-        let begun = Instant::now();
+        let (at, begun) = (SystemTime::now(), Instant::now());
         let is_over = || {
             let stopped = self.shared.stopped.get();
             begun.elapsed() > OPERATION || stopped.is_some_and(|at| at.elapsed() > LAST)
         };
         while !is_over() {
-            let answered = {
+            let (called, answered) = {
                 let _writing = self.shared.pause.read().await;
                 let mut request = Request::new(message.clone());
                 request.set_timeout(CALL);
-                call(request).await
+                (SystemTime::now(), call(request).await)
             };
             match answered {
-                Ok(answer) => return Outcome::Done(answer.into_inner()),
+                Ok(answer) => {
+                    self.was_late(at, begun, Method::of::<M>());
+                    return Outcome::Done(answer.into_inner());
+                }
                 Err(status) if may_retry(&status) => {
-                    self.shared.record.told().retries += 1;
-                    sleep(RETRY).await;
+                    self.shared.record.failed(called, Method::of::<M>(), &status);
+                    self.wait(&status).await;
                 }
                 Err(status) => return Outcome::Refused(status),
             }
         }
         self.shared.record.told().given_up += 1;
+        self.was_late(at, begun, Method::of::<M>());
         Outcome::GivenUp
+    }
+
+    /// Takes note of an operation that has taken longer than its caller would wait.
+    fn was_late(&self, at: SystemTime, begun: Instant, method: Method) {
+        let took = begun.elapsed();
+        if took > LATE {
+            self.shared.record.told().late.push(Late { at, took, method });
+        }
     }
 
     /// A refusal that is none of what the rules know.
@@ -252,6 +324,10 @@ impl Caller {
 
 /// Whether a caller is told, or must assume, that the same call may succeed later.
 pub(super) fn may_retry(status: &Status) -> bool {
+    // Only what broke on the way has a source: a server's answer comes without.
+    if status.source().is_some() {
+        return true;
+    }
     // A loser among decisions is ABORTED, too, and says who has won.
     matches!(
         status.code(),

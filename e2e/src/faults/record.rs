@@ -2,13 +2,15 @@
 
 use std::{
     collections::HashSet,
+    error::Error as _,
     sync::{Mutex, MutexGuard},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use agora_proto::event::v1::Decision;
 use bus_schema::{Event, Kind, Source};
 use chassis::content;
+use tonic::{Code, Status};
 use uuid::Uuid;
 
 /// Everything that clients were told, in the order in which they heard it.
@@ -20,8 +22,8 @@ pub(super) struct Record(Mutex<Told>);
 pub(super) struct Told {
     /// How many operations were begun.
     pub(super) operations: u64,
-    /// How many calls were refused or not answered, and made again.
-    pub(super) retries: u64,
+    /// The calls that were refused or not answered, and made again.
+    pub(super) failures: Vec<Failure>,
     /// How many operations were given up: nobody knows whether they have an effect.
     pub(super) given_up: u64,
     /// What was answered OK.
@@ -36,8 +38,51 @@ pub(super) struct Told {
     /// How many reads were made, and how many of them the owners have answered.
     pub(super) reads: u64,
     pub(super) from_owners: u64,
-    /// How long the longest write took that was answered OK.
+    /// How long the longest write took that was answered OK, and the longest read.
     pub(super) slowest: Duration,
+    pub(super) slowest_read: Duration,
+    /// The operations that were not answered as soon as a caller may expect.
+    pub(super) late: Vec<Late>,
+}
+
+/// What is called, by the name of its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Method(pub(super) &'static str);
+
+impl Method {
+    /// That which takes such messages.
+    pub(super) fn of<M>() -> Self {
+        let name = std::any::type_name::<M>();
+        let name = name.rsplit("::").next().unwrap_or(name);
+        Self(name.trim_end_matches("Request"))
+    }
+
+    /// Whether it writes.
+    pub(super) fn writes(self) -> bool {
+        let verbs = ["Create", "Update", "Delete", "Approve", "Reject"];
+        verbs.iter().any(|verb| self.0.starts_with(verb))
+    }
+}
+
+/// A call that was refused or not answered.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    /// When it was made.
+    pub(super) at: SystemTime,
+    pub(super) method: Method,
+    pub(super) code: Code,
+    /// Whether a server has answered at all.
+    pub(super) is_answered: bool,
+    pub(super) message: String,
+}
+
+/// An operation that took long, with all its calls.
+#[derive(Clone, Debug)]
+pub(super) struct Late {
+    /// When it was begun.
+    pub(super) at: SystemTime,
+    pub(super) took: Duration,
+    pub(super) method: Method,
 }
 
 /// What nobody can hold a system to: it went with a database and its stream.
@@ -106,6 +151,15 @@ pub(super) enum What {
 impl Record {
     pub(super) fn told(&self) -> MutexGuard<'_, Told> {
         self.0.lock().unwrap_or_else(|lock| lock.into_inner())
+    }
+
+    /// A call was refused or not answered that was made then.
+    pub(super) fn failed(&self, at: SystemTime, method: Method, status: &Status) {
+        let message = status.message().to_owned();
+        // Only what broke on the way has a source: a server's answer comes without.
+        let is_answered = status.source().is_none();
+        let failure = Failure { at, method, code: status.code(), is_answered, message };
+        self.told().failures.push(failure);
     }
 
     pub(super) fn finding(&self, what: String) {

@@ -5,7 +5,7 @@ use std::path::Path;
 use chassis::database;
 use e2e::{
     Databases, Result, Role, Service, System,
-    faults::{Load, settle},
+    faults::{Load, Manner, settle},
     next_program, program, wait_until,
 };
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
@@ -52,7 +52,7 @@ async fn upgraded_and_rolled_back(databases: Databases) -> Result {
     let (present, next) = (program("agora")?, next_program()?);
     assert_ne!(version(&present).await?, version(&next).await?);
     let mut system = System::start_on(databases).await?;
-    let load = Load::start(&system, 1).await?;
+    let load = Load::start(&system.access, Manner::Pressing, 1).await?;
     written(&load).await?;
     for service in ORDER {
         assert!(!is_migrated(&system, service).await?, "{service} is migrated already");

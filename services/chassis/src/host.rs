@@ -22,7 +22,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     convert::Infallible,
     future::Future,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::Path,
     sync::Arc,
     time::Duration,
@@ -40,6 +40,7 @@ use bus_schema::Source;
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 use tonic::{body::Body, server::NamedService, service::Routes};
+use tonic_health::ServingStatus;
 use tower::Service;
 
 use crate::{
@@ -54,9 +55,10 @@ use crate::{
 };
 
 pub use error::{RunError, StartError};
-pub use health::Health;
+pub use health::{Health, LIVENESS};
 pub use nats::NatsError;
 pub use running::Running;
+pub(crate) use signals::Signals;
 
 use self::{
     allowed::Hosts,
@@ -281,6 +283,7 @@ impl Host {
         self.add_stream_service();
         self.add_dead_letter_service();
         let (reporter, health) = tonic_health::server::health_reporter();
+        reporter.set_service_status(LIVENESS, ServingStatus::Serving).await;
         let told = self.services.clone();
         self.add_service(health);
         self.add_reflection()?;
@@ -370,6 +373,17 @@ impl Host {
                 .max_encoding_message_size(MAX_RESPONSE_BYTES),
         );
     }
+}
+
+/// Where this machine reaches an address that is listened on: `0.0.0.0` is every
+/// address, and none to call.
+pub fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 /// Checks what a number alone does not say.

@@ -6,7 +6,7 @@
 //!   [`fields`].
 //! - The way of a write: [`database`], [`rows`], [`journal`], [`committer`], [`relay`].
 //! - The way of an event: [`consumer`], [`dead_letter`].
-//! - Several replicas: [`leader`].
+//! - Several replicas: [`leader`], [`dial`].
 //! - With the feature `testing`, what the tests of services share: `testing`.
 //!
 //! It knows nothing of posts or comments.
@@ -21,6 +21,7 @@ pub mod consumer;
 pub mod content;
 pub mod database;
 pub mod dead_letter;
+pub mod dial;
 pub mod error;
 pub mod fields;
 mod follow;

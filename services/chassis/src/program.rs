@@ -1,17 +1,22 @@
 //! A service as a program of its own: its command line, from start to exit code.
 
-use std::{path::PathBuf, process::ExitCode};
+mod health;
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     Running, StartError,
-    config::{self, Telemetry},
+    config::{self, Host},
     error::chain,
+    host::{RunError, Signals},
     telemetry,
     version::PROGRAM,
 };
+
+pub use health::ask as health;
 
 /// Runs one service of Agora. Settings come from its defaults, then from the file, then
 /// from variables such as AGORA_SERVER__LISTEN.
@@ -24,13 +29,17 @@ struct Arguments {
     /// Print the settings that are in force, and do nothing else
     #[arg(long)]
     print_config: bool,
+    /// Ask the process that listens there whether it is ready, and end with 0 if it is
+    /// [default: where these settings have it listen]
+    #[arg(long, value_name = "ADDRESS")]
+    health: Option<Option<SocketAddr>>,
 }
 
 /// Runs a service until a signal stops it: reads its command line and its
 /// configuration, starts it, waits. What goes wrong is told in one line.
 pub async fn run<C, F>(
     defaults: C,
-    telemetry: impl Fn(&C) -> &Telemetry,
+    host: impl Fn(&C) -> Host,
     name: &str,
     start: impl FnOnce(C) -> F,
 ) -> ExitCode
@@ -48,25 +57,41 @@ where
         print!("{}", config::print(&config));
         return ExitCode::SUCCESS;
     }
-    serve(config, telemetry, name, start).await
+    if let Some(address) = arguments.health {
+        return health(address.unwrap_or(host(&config).server.listen)).await;
+    }
+    serve(config, host, name, start).await
 }
 
 /// Starts a service with its configuration and waits for its end.
 pub async fn serve<C, F>(
     config: C,
-    telemetry: impl Fn(&C) -> &Telemetry,
+    host: impl Fn(&C) -> Host,
     name: &str,
     start: impl FnOnce(C) -> F,
 ) -> ExitCode
 where
     F: Future<Output = Result<Running, StartError>>,
 {
-    let _guard = match telemetry::init(telemetry(&config), name) {
+    let _guard = match telemetry::init(&host(&config).telemetry, name) {
         Ok(guard) => guard,
         Err(error) => return fail(&error),
     };
-    match start(config).await {
-        Ok(running) => match running.wait().await {
+    let mut signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => return fail(&RunError::Signals(error)),
+    };
+    // The first process of a container is not ended by a signal that it does not catch, and
+    // a start may take long: a view may have to be fetched.
+    let started = tokio::select! {
+        started = start(config) => started,
+        signal = signals.next() => {
+            tracing::info!(signal, "ended before it had started");
+            return ExitCode::SUCCESS;
+        }
+    };
+    match started {
+        Ok(running) => match running.wait_for(signals).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&error),
         },

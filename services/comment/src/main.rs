@@ -6,5 +6,5 @@ use agora_comment::{Config, start};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    chassis::program::run(Config::default(), |config| &config.telemetry, "comment", start).await
+    chassis::program::run(Config::default(), Config::host, "comment", start).await
 }

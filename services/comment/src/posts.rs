@@ -3,17 +3,20 @@
 use std::time::Duration;
 
 use agora_proto::post::v1::{
-    GetPostRequest, PostState as Answered, get_post_request::Key,
+    GetPostRequest, GetPostResponse, PostState as Answered, get_post_request::Key,
     post_service_client::PostServiceClient,
 };
 use bus_schema::{PostId, Site};
-use chassis::{Position, StartError};
-use tonic::{
-    Code, Request, Status,
-    transport::{Channel, Endpoint},
-};
+use chassis::{Position, StartError, dial::Target};
+use tokio::time::{sleep, timeout};
+use tonic::{Code, Request, Response, Status, transport::Channel};
 
 use crate::{Error, PostService, domain::PostState};
+
+/// How often it is tried to reach the post service.
+const MAX_TRIES: u32 = 3;
+/// The pause before it is tried again.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// The post service, connected when it is first asked.
 #[derive(Clone)]
@@ -25,12 +28,28 @@ pub(crate) struct Posts {
 impl Posts {
     pub(crate) fn new(settings: &PostService) -> Result<Self, StartError> {
         let timeout = Duration::from_millis(settings.timeout_ms);
-        let endpoint = Endpoint::from_shared(settings.url.clone()).map_err(|error| {
+        let target: Target = settings.url.parse().map_err(|error| {
             let url = &settings.url;
             StartError::Other(format!("post_service.url is no address: {url}: {error}").into())
         })?;
-        let channel = endpoint.connect_timeout(timeout).connect_lazy();
-        Ok(Self { client: PostServiceClient::new(channel), timeout })
+        Ok(Self { client: PostServiceClient::new(target.balanced()), timeout })
+    }
+
+    /// Asks the next replica if one cannot be reached: it may have just gone away.
+    async fn get(&self, request: GetPostRequest) -> Result<Response<GetPostResponse>, Status> {
+        for _ in 1..MAX_TRIES {
+            match self.try_get(request.clone()).await {
+                Err(status) if status.code() == Code::Unavailable => sleep(PAUSE).await,
+                answer => return answer,
+            }
+        }
+        self.try_get(request).await
+    }
+
+    async fn try_get(&self, request: GetPostRequest) -> Result<Response<GetPostResponse>, Status> {
+        let mut request = Request::new(request);
+        request.set_timeout(self.timeout);
+        self.client.clone().get_post(request).await
     }
 
     /// Asks once for a post's state; the position is that of the answer.
@@ -39,13 +58,12 @@ impl Posts {
         site: &Site,
         post_id: PostId,
     ) -> Result<(PostState, Position), Error> {
-        let mut request = Request::new(GetPostRequest {
+        let request = GetPostRequest {
             site: site.to_string(),
             key: Some(Key::PostId(post_id.to_string())),
             position: String::new(),
-        });
-        request.set_timeout(self.timeout);
-        let answer = tokio::time::timeout(self.timeout, self.client.clone().get_post(request))
+        };
+        let answer = timeout(self.timeout, self.get(request))
             .await
             .unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time")));
         let answer = match answer {

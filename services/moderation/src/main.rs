@@ -6,5 +6,5 @@ use agora_moderation::{Config, start};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    chassis::program::run(Config::default(), |config| &config.telemetry, "moderation", start).await
+    chassis::program::run(Config::default(), Config::host, "moderation", start).await
 }

@@ -6,5 +6,5 @@ use agora_post::{Config, start};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    chassis::program::run(Config::default(), |config| &config.telemetry, "post", start).await
+    chassis::program::run(Config::default(), Config::host, "post", start).await
 }

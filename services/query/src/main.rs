@@ -6,5 +6,5 @@ use agora_query::{Config, start};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    chassis::program::run(Config::default(), |config| &config.telemetry, "query", start).await
+    chassis::program::run(Config::default(), Config::host, "query", start).await
 }

@@ -1,11 +1,12 @@
 //! `agora admin dead-letters`: the events that a service could not apply.
 
-use std::str::FromStr;
+use std::{cmp::Reverse, str::FromStr};
 
 use agora_proto::{
     admin::v1::{
-        DeadLetter, DropDeadLetterRequest, GetDeadLetterRequest, ListDeadLetterActionsRequest,
-        ListDeadLettersRequest, RetryDeadLetterRequest,
+        DeadLetter, DeadLetterAction, DropDeadLetterRequest, GetDeadLetterRequest,
+        ListDeadLetterActionsRequest, ListDeadLettersRequest, RetryDeadLetterRequest,
+        RetryDeadLetterResponse, dead_letter_service_client::DeadLetterServiceClient,
     },
     event::v1 as event,
 };
@@ -14,7 +15,7 @@ use clap::{Args, Subcommand};
 
 use crate::{
     arguments::{Options, Role},
-    client::{Client, call},
+    client::{Client, Connection, call},
     error::Error,
     json, output, render,
 };
@@ -30,7 +31,7 @@ Examples:
 
 Later events of the same post or comment wait behind one that could not be applied; they
 are tried when that one was applied or dropped. The query service drops none, and each of
-its replicas has its own: name them one by one with --server.";
+its replicas has its own: name them one by one with --query-server.";
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = EXAMPLES)]
@@ -138,11 +139,15 @@ pub async fn run(options: &Options, command: Command) -> Result<(), Error> {
 /// All that is parked.
 async fn letters(client: &Client, of: Of) -> Result<Vec<DeadLetter>, Error> {
     let request = ListDeadLettersRequest { service: of.service.unwrap_or_default() };
-    let mut answers = client.dead_letters().list_dead_letters(request).await?.into_inner();
     let mut letters = Vec::new();
-    while let Some(answer) = answers.message().await? {
-        letters.extend(answer.dead_letters);
+    for mut server in client.dead_letters(&request.service) {
+        let mut answers = server.list_dead_letters(request.clone()).await?.into_inner();
+        while let Some(answer) = answers.message().await? {
+            letters.extend(answer.dead_letters);
+        }
     }
+    // As one server sends them.
+    letters.sort_by(|one, other| one.service.cmp(&other.service));
     Ok(letters)
 }
 
@@ -166,8 +171,9 @@ async fn show(options: &Options, client: &Client, one: One) -> Result<(), Error>
         source: one.event.source(),
         sequence: one.event.sequence,
     };
+    let letters = one_of(client, &request.service);
     let answer = call(&request, |request| {
-        let mut letters = client.dead_letters();
+        let mut letters = letters.clone();
         async move { letters.get_dead_letter(request).await }
     })
     .await?;
@@ -183,17 +189,19 @@ async fn show(options: &Options, client: &Client, one: One) -> Result<(), Error>
     })
 }
 
+/// The server where a service runs.
+fn one_of(client: &Client, service: &str) -> DeadLetterServiceClient<Connection> {
+    // A name that was given, which may be empty, is asked for anywhere.
+    client.dead_letters(service).swap_remove(0)
+}
+
 async fn retry(client: &Client, one: One) -> Result<(), Error> {
     let request = RetryDeadLetterRequest {
         service: one.service,
         source: one.event.source(),
         sequence: one.event.sequence,
     };
-    let answer = call(&request, |request| {
-        let mut letters = client.dead_letters();
-        async move { letters.retry_dead_letter(request).await }
-    })
-    .await?;
+    let answer = try_again(client, &request).await?;
     tell(answer.applied, answer.stopped_at.as_ref())
 }
 
@@ -203,11 +211,7 @@ async fn retry_all(client: &Client) -> Result<(), Error> {
     for letter in letters.into_iter().filter(|letter| !letter.error.is_empty()) {
         let DeadLetter { service, source, sequence, .. } = letter;
         let request = RetryDeadLetterRequest { service, source, sequence };
-        let answer = call(&request, |request| {
-            let mut letters = client.dead_letters();
-            async move { letters.retry_dead_letter(request).await }
-        })
-        .await?;
+        let answer = try_again(client, &request).await?;
         applied += u64::from(answer.applied);
         if let Some(letter) = answer.stopped_at {
             stopped += 1;
@@ -222,6 +226,18 @@ async fn retry_all(client: &Client) -> Result<(), Error> {
     Ok(())
 }
 
+async fn try_again(
+    client: &Client,
+    request: &RetryDeadLetterRequest,
+) -> Result<RetryDeadLetterResponse, Error> {
+    let letters = one_of(client, &request.service);
+    call(request, |request| {
+        let mut letters = letters.clone();
+        async move { letters.retry_dead_letter(request).await }
+    })
+    .await
+}
+
 async fn drop(client: &Client, one: One, reason: String) -> Result<(), Error> {
     let request = DropDeadLetterRequest {
         service: one.service,
@@ -230,7 +246,8 @@ async fn drop(client: &Client, one: One, reason: String) -> Result<(), Error> {
         reason,
     };
     // It is not called again by itself: an answer that was lost would become "not parked".
-    let answer = client.dead_letters().drop_dead_letter(request).await?.into_inner();
+    let mut letters = one_of(client, &request.service);
+    let answer = letters.drop_dead_letter(request).await?.into_inner();
     output::print("dropped")?;
     tell(answer.applied, answer.stopped_at.as_ref())
 }
@@ -245,12 +262,22 @@ fn tell(applied: u32, stopped_at: Option<&DeadLetter>) -> Result<(), Error> {
 async fn log(options: &Options, client: &Client, of: Of, limit: i32) -> Result<(), Error> {
     let service = of.service.unwrap_or_default();
     let request = ListDeadLetterActionsRequest { service, page_size: limit };
-    let answer = call(&request, |request| {
-        let mut letters = client.dead_letters();
-        async move { letters.list_dead_letter_actions(request).await }
-    })
-    .await?;
-    for action in &answer.actions {
+    let mut actions = Vec::new();
+    for letters in client.dead_letters(&request.service) {
+        let answer = call(&request, |request| {
+            let mut letters = letters.clone();
+            async move { letters.list_dead_letter_actions(request).await }
+        })
+        .await?;
+        actions.extend(answer.actions);
+    }
+    let time = |action: &DeadLetterAction| action.time.map(|time| (time.seconds, time.nanos));
+    actions.sort_by_key(|action| Reverse(time(action)));
+    // Each server has sent at most as many.
+    if let Ok(limit @ 1..) = usize::try_from(limit) {
+        actions.truncate(limit);
+    }
+    for action in &actions {
         output::print(match options.json {
             true => json::line(action, ""),
             false => render::dead_letter::action(action),

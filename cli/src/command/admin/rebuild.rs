@@ -16,7 +16,7 @@ const EXAMPLES: &str = "\
 Examples:
   agora admin rebuild query
   agora admin rebuild query --undo
-  agora admin rebuild query --server http://query-1:7404 --token TOKEN
+  agora admin rebuild query --query-server http://query-1:7404 --token TOKEN
 
 Reads go on meanwhile. The new view is compared with the one that is served, table by
 table, and takes its place; the old one is kept for --undo. Interrupted, by Ctrl-C too, it

@@ -50,7 +50,7 @@ async fn run(
 ) -> Result<RestoreDatabaseResponse, Error> {
     let client = Client::connect_for_all_sites(options, Role::Operator).await?;
     let request = RestoreDatabaseRequest { source: event::Source::from(source).into(), fork };
-    let mut answers = client.streams().restore_database(request).await?.into_inner();
+    let mut answers = client.streams(source).restore_database(request).await?.into_inner();
     let mut progress = Progress::start("reading the stream", 0, "messages");
     let mut last = None;
     while let Some(answer) = answers.message().await? {

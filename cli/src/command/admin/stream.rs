@@ -80,7 +80,7 @@ async fn status(options: &Options, client: &Client, source: Option<Source>) -> R
         let source = *source;
         let request = GetStreamStatusRequest { source: number(source) };
         let answered = call(&request, |request| {
-            let mut streams = client.streams();
+            let mut streams = client.streams(source);
             async move { streams.get_stream_status(request).await }
         })
         .await;
@@ -130,7 +130,7 @@ fn print(options: &Options, source: Source, status: &GetStreamStatusResponse) ->
 /// Whether the stream is equal.
 async fn verify(options: &Options, client: &Client, source: Source) -> Result<bool, Error> {
     let request = VerifyStreamRequest { source: number(source) };
-    let mut answers = client.streams().verify_stream(request).await?.into_inner();
+    let mut answers = client.streams(source).verify_stream(request).await?.into_inner();
     let mut progress = Progress::start("verifying", 0, "messages");
     let mut last = VerifyStreamResponse::default();
     while let Some(answer) = answers.message().await? {
@@ -156,7 +156,7 @@ async fn verify(options: &Options, client: &Client, source: Source) -> Result<bo
 
 async fn refill(client: &Client, source: Source) -> Result<(), Error> {
     let request = RefillStreamRequest { source: number(source) };
-    let mut answers = client.streams().refill_stream(request).await?.into_inner();
+    let mut answers = client.streams(source).refill_stream(request).await?.into_inner();
     let mut progress = Progress::start("proving", 0, "messages");
     let mut last = RefillStreamResponse { proving: true, ..Default::default() };
     while let Some(answer) = answers.message().await? {

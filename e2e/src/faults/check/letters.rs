@@ -13,7 +13,7 @@ use bus_schema::{Sequence, Source};
 use tonic_types::StatusExt as _;
 
 use super::{Found, Journal};
-use crate::{Connection, Result, Role, Service, System, faults::inject::Poisoned};
+use crate::{Access, Connection, Result, Role, Service, faults::inject::Poisoned};
 
 /// Who retries what is parked.
 const ACTOR: &str = "checker";
@@ -29,12 +29,12 @@ struct Consumer {
 /// What is delivered is applied or parked. What is parked are the poisoned events and, of
 /// the same aggregates, what came later; to try it again changes nothing, and is on record.
 pub(super) async fn check(
-    system: &System,
+    access: &Access,
     all: &HashMap<Source, Journal>,
     poisoned: &[Poisoned],
     found: &mut Found,
 ) -> Result {
-    for consumer in consumers(system)? {
+    for consumer in consumers(access)? {
         let service = consumer.service;
         let mut expected = BTreeMap::new();
         for source in service.consumes() {
@@ -79,13 +79,13 @@ pub(super) async fn check(
     Ok(())
 }
 
-fn consumers(system: &System) -> Result<Vec<Consumer>> {
-    let client = system.client(ACTOR, Role::Operator)?;
+fn consumers(access: &Access) -> Result<Vec<Consumer>> {
+    let client = access.client(ACTOR, Role::Operator)?;
     let mut consumers = vec![
         Consumer { service: Service::Comment, letters: client.letters.comment },
         Consumer { service: Service::Moderation, letters: client.letters.moderation },
     ];
-    for client in system.each(Service::Query, ACTOR, Role::Operator)? {
+    for client in access.each(Service::Query, ACTOR, Role::Operator)? {
         consumers.push(Consumer { service: Service::Query, letters: client.letters.query });
     }
     Ok(consumers)

@@ -51,7 +51,7 @@ impl Injector<'_> {
     /// Waits until everybody has heard of everything.
     async fn quiet(&mut self) -> Result {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
-        while !check::is_quiet(self.system).await {
+        while !check::is_quiet(&self.system.access).await {
             if tokio::time::Instant::now() > deadline {
                 return Err("it does not become quiet".into());
             }

@@ -1,6 +1,9 @@
 //! Who reads without a token.
 
-use std::sync::atomic::Ordering;
+use std::{
+    sync::atomic::Ordering,
+    time::{Instant, SystemTime},
+};
 
 use agora_proto::query::v1::{
     GetThreadRequest, GetThreadResponse, ListFeedRequest, ServedFrom, ThreadComment, Visibility,
@@ -12,7 +15,10 @@ use rand::RngExt as _;
 use tonic::{Code, Request};
 
 use super::{CALL, Caller};
-use crate::{Result, faults::SITE};
+use crate::{
+    Result,
+    faults::{SITE, record::Method},
+};
 
 /// How far a reader has seen the view be.
 #[derive(Default)]
@@ -27,6 +33,9 @@ impl Caller {
     /// go back, but by what its source has lost: looked at where there is one view alone.
     pub(super) async fn read(mut self, is_alone: bool) -> Result {
         let mut seen = Seen::default();
+        // The first of the calls that were not answered yet.
+        let mut begun: Option<(SystemTime, Instant)> = None;
+        let method = Method::of::<GetThreadRequest>();
         while self.goes_on() {
             let lost_views = self.shared.lost_views.load(Ordering::Acquire);
             if seen.lost_views != lost_views {
@@ -41,7 +50,19 @@ impl Caller {
             };
             let mut request = Request::new(request);
             request.set_timeout(CALL);
-            match self.client.query.clone().get_thread(request).await {
+            let called = SystemTime::now();
+            let (at, since) = *begun.get_or_insert_with(|| (called, Instant::now()));
+            let answer = self.client.query.clone().get_thread(request).await;
+            match &answer {
+                Ok(_) => {
+                    begun = None;
+                    self.was_late(at, since, method);
+                    let mut told = self.shared.record.told();
+                    told.slowest_read = told.slowest_read.max(since.elapsed());
+                }
+                Err(status) => self.shared.record.failed(called, method, status),
+            }
+            match answer {
                 Ok(answer) => {
                     let answer = answer.into_inner();
                     if is_alone && answer.served_from() == ServedFrom::View {
@@ -59,7 +80,7 @@ impl Caller {
                         }
                     }
                 }
-                Err(_) => {}
+                Err(status) => self.wait(&status).await,
             }
             self.rest().await;
         }

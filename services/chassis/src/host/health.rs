@@ -4,6 +4,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
+/// A service of `grpc.health.v1` that is SERVING as long as the process runs, whatever its
+/// parts say: who finds it silent may kill the process.
+pub const LIVENESS: &str = "liveness";
+
 /// Whether a part of the process can do its work.
 #[derive(Clone)]
 pub struct Health {
@@ -23,14 +27,31 @@ struct Part {
 
 impl Health {
     /// Says whether the part is ready, and in words why or why not.
+    ///
+    /// Once it was ready it stays so: what befalls it later, as the loss of NATS or of
+    /// PostgreSQL, befalls all replicas at the same time. Were they all taken out of rotation
+    /// for it, nobody would answer what they still can.
     pub fn set_ready(&self, ready: bool, detail: &str) {
-        let now = Part { is_ready: ready, detail: detail.to_owned() };
+        self.set(|before| ready || before, detail);
+    }
+
+    /// Says that the part is not ready any more, as the process ends.
+    pub(super) fn end(&self, detail: &str) {
+        self.set(|_| false, detail);
+    }
+
+    fn set(&self, ready: impl Fn(bool) -> bool, detail: &str) {
+        let mut is_ready = false;
         let changed = self.parts.0.send_if_modified(|parts| {
-            let before = parts.insert(self.part.clone(), now.clone());
-            before.as_ref() != Some(&now)
+            let before = parts.get(&self.part);
+            is_ready = ready(before.is_some_and(|part| part.is_ready));
+            let now = Part { is_ready, detail: detail.to_owned() };
+            let changed = before != Some(&now);
+            parts.insert(self.part.clone(), now);
+            changed
         });
         if changed {
-            tracing::info!(part = %self.part, ready, detail, "health");
+            tracing::info!(part = %self.part, ready = is_ready, detail, "health");
         }
     }
 }

@@ -56,8 +56,13 @@ impl Running {
     ///
     /// # Errors
     /// [`RunError`] if a task failed, or if a second signal came.
-    pub async fn wait(mut self) -> Result<(), RunError> {
-        let mut signals = Signals::new().map_err(RunError::Signals)?;
+    pub async fn wait(self) -> Result<(), RunError> {
+        let signals = Signals::new().map_err(RunError::Signals)?;
+        self.wait_for(signals).await
+    }
+
+    /// As [`Self::wait`], for signals that were caught before, too.
+    pub(crate) async fn wait_for(mut self, mut signals: Signals) -> Result<(), RunError> {
         tokio::select! {
             end = &mut self.end => return joined(end),
             signal = signals.next() => tracing::info!(signal, "shutting down"),
@@ -89,7 +94,7 @@ impl Parts {
             }
             _ = &mut serving => Ok(()),
         };
-        self.health.set_ready(false, "shutting down");
+        self.health.end("shutting down");
         self.shutdown.cancel();
         // It owns the services: the queues that they send to close when it has ended.
         if !serving.is_finished() {

@@ -12,7 +12,10 @@ use tonic_reflection::pb::v1::{
 };
 
 use super::fixture::{Fixture, PATIENCE, channel, client, eventually, http, list};
-use crate::{Host, Running, StartError, host::RunError};
+use crate::{
+    Host, Running, StartError,
+    host::{LIVENESS, RunError, reachable},
+};
 
 const SERVICE: &str = "agora.post.v1.PostService";
 
@@ -53,7 +56,37 @@ async fn health_follows_every_part() {
     }
     let answer = http(plain, "GET /livez HTTP/1.1\r\nHost: localhost", b"").await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+
+    // What befalls it now befalls all replicas.
+    health.set_ready(false, "NATS is gone");
+    let answer = http(plain, ready, b"").await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.contains("comment relay: ready: NATS is gone"), "{answer}");
     running.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_process_that_is_not_ready_is_alive() {
+    let fixture = Fixture::new();
+    let host = fixture.host().await;
+    let _health = host.health("comment relay");
+    let running = host.serve().await.unwrap();
+    let mut client = HealthClient::new(channel(&running).await);
+    let request = HealthCheckRequest { service: LIVENESS.into() };
+    let told = client.check(request).await.unwrap().into_inner();
+    assert_eq!(told.status().as_str_name(), "SERVING");
+    running.stop().await.unwrap();
+}
+
+#[test]
+fn every_address_is_reached_on_loopback() {
+    for (listening, called) in [
+        ("0.0.0.0:7400", "127.0.0.1:7400"),
+        ("[::]:7400", "[::1]:7400"),
+        ("10.0.0.1:1", "10.0.0.1:1"),
+    ] {
+        assert_eq!(reachable(listening.parse().unwrap()).to_string(), called);
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,22 @@
+#!/bin/sh
+# Run once, when PostgreSQL's folder is empty: a database and a role for each service that owns events, and the role
+# that query reads with while its view is away. The services' migrations say what that one may see.
+set -eu
+
+create() {
+	psql -v ON_ERROR_STOP=1 -v role="$1" -v password="$2" --username postgres --dbname postgres <<'SQL'
+CREATE ROLE :"role" LOGIN PASSWORD :'password';
+SQL
+}
+
+create agora_query "$QUERY_PASSWORD"
+create agora_post "$POST_PASSWORD"
+create agora_comment "$COMMENT_PASSWORD"
+create agora_moderation "$MODERATION_PASSWORD"
+psql -v ON_ERROR_STOP=1 --username postgres --dbname postgres <<'SQL'
+CREATE DATABASE post OWNER agora_post;
+CREATE DATABASE comment OWNER agora_comment;
+CREATE DATABASE moderation OWNER agora_moderation;
+REVOKE CONNECT, TEMPORARY ON DATABASE post, comment, moderation FROM PUBLIC;
+GRANT CONNECT ON DATABASE post, comment TO agora_query;
+SQL

@@ -1,0 +1,112 @@
+{{/* What names begin with: the release's name, and the chart's unless that holds it. */}}
+{{- define "agora.fullname" -}}
+{{- $name := default .Chart.Name .Values.nameOverride }}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" }}
+{{- else if contains $name .Release.Name }}
+{{- .Release.Name | trunc 40 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name $name | trunc 40 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{/* Labels that select pods; of (root, name). */}}
+{{- define "agora.selector" -}}
+app.kubernetes.io/name: {{ default .root.Chart.Name .root.Values.nameOverride }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .name }}
+{{- end }}
+
+{{/* Labels of everything; of (root, name). */}}
+{{- define "agora.labels" -}}
+{{ include "agora.selector" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: agora
+{{- end }}
+
+{{/* The services: what they are called by over gRPC, and where. */}}
+{{- define "agora.services" -}}
+post: {grpc: 7401, http: 7481, rpc: agora.post.v1.PostService}
+comment: {grpc: 7402, http: 7482, rpc: agora.comment.v1.CommentService}
+moderation: {grpc: 7403, http: 7483, rpc: agora.moderation.v1.ModerationService}
+query: {grpc: 7404, http: 7484, rpc: agora.query.v1.QueryService}
+{{- end }}
+
+{{/* An image; of (root, name, image), the last one a whole reference or empty. */}}
+{{- define "agora.image" -}}
+{{- $image := .root.Values.image }}
+{{- $registry := ternary "" (printf "%s/" (trimSuffix "/" $image.registry)) (empty $image.registry) }}
+{{- .image | default (printf "%s%s:%s" $registry .name (default .root.Chart.AppVersion $image.tag)) | quote }}
+{{- end }}
+
+{{/* The name of a Secret; of (root, name, given). */}}
+{{- define "agora.secret" -}}
+{{- .given | default (printf "%s-%s" (include "agora.fullname" .root) .name) }}
+{{- end }}
+
+{{/* What PodSecurity "restricted" asks of a pod; of a user's id. */}}
+{{- define "agora.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: {{ . }}
+runAsGroup: {{ . }}
+fsGroup: {{ . }}
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{/* What it asks of a container. */}}
+{{- define "agora.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end }}
+
+{{/* Spreads a component's pods; of (root, name, deployment), the last one whether each rollout counts by itself. */}}
+{{- define "agora.spread" -}}
+{{- range $key, $when := dict "kubernetes.io/hostname" .root.Values.topologySpread.hosts "topology.kubernetes.io/zone" .root.Values.topologySpread.zones }}
+- maxSkew: 1
+  topologyKey: {{ $key }}
+  whenUnsatisfiable: {{ $when }}
+  labelSelector:
+    matchLabels:
+      {{- include "agora.selector" $ | nindent 6 }}
+  {{- if $.deployment }}
+  matchLabelKeys: [pod-template-hash]
+  {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Whether pods sign their tokens themselves. */}}
+{{- define "agora.signs" -}}
+{{- if not .Values.auth.serviceToken.secret }}true{{ end }}
+{{- end }}
+
+{{/* The addresses of NATS. */}}
+{{- define "agora.natsUrl" -}}
+{{- if .Values.nats.bundled.enabled }}
+{{- $name := printf "%s-nats" (include "agora.fullname" .) }}
+{{- $servers := list }}
+{{- range $index := until (int .Values.nats.bundled.replicas) }}
+{{- $servers = append $servers (printf "nats://%s-%d.%s-headless:4222" $name $index $name) }}
+{{- end }}
+{{- join "," $servers }}
+{{- else }}
+{{- required "nats.url must say where NATS is, unless nats.bundled.enabled (values-trial.yaml)" .Values.nats.url }}
+{{- end }}
+{{- end }}
+
+{{/* The Secret with the login to NATS, if there is one. */}}
+{{- define "agora.natsLogin" -}}
+{{- if or .Values.nats.bundled.enabled .Values.nats.login.secret }}
+{{- include "agora.secret" (dict "root" . "name" "nats" "given" .Values.nats.login.secret) }}
+{{- end }}
+{{- end }}
+
+{{/* Selects the pods of the release that call others. */}}
+{{- define "agora.selectsCallers" -}}
+matchLabels:
+  app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride }}
+  app.kubernetes.io/instance: {{ .Release.Name }}
+matchExpressions:
+  - {key: app.kubernetes.io/component, operator: In, values: [post, comment, moderation, query, test]}
+{{- end }}
