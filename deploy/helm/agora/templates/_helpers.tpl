@@ -76,6 +76,20 @@ capabilities: {drop: [ALL]}
 {{- end }}
 {{- end }}
 
+{{/*
+The number of replicas; of (root, name, kind, replicas, scaled). Of what is scaled it is what it is now: were it
+left out, who had set it before would give it up, and Kubernetes would go on with one.
+*/}}
+{{- define "agora.replicas" -}}
+{{- if not .scaled }}
+replicas: {{ .replicas }}
+{{- else }}
+{{- with lookup "apps/v1" .kind .root.Release.Namespace (printf "%s-%s" (include "agora.fullname" .root) .name) }}
+replicas: {{ .spec.replicas }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* Whether pods sign their tokens themselves. */}}
 {{- define "agora.signs" -}}
 {{- if not .Values.auth.serviceToken.secret }}true{{ end }}
