@@ -8,7 +8,7 @@ use crate::{arguments::Options, error::Error, folder::Folder};
 
 /// Where NATS is, and how to log in there.
 #[derive(Debug, clap::Args)]
-pub struct Arguments {
+pub struct Nats {
     /// Where NATS is, several servers separated by commas [default: that of the running `agora
     /// up`]
     #[arg(long, value_name = "URL", env = "AGORA_NATS_URL")]
@@ -31,11 +31,8 @@ pub struct Arguments {
 }
 
 /// Connects to NATS.
-pub async fn connect(
-    options: &Options,
-    arguments: &Arguments,
-) -> Result<jetstream::Context, Error> {
-    let url = match &arguments.nats_url {
+pub async fn connect(options: &Options, nats: &Nats) -> Result<jetstream::Context, Error> {
+    let url = match &nats.nats_url {
         Some(url) => url.clone(),
         None => of_running(options)?,
     };
@@ -45,10 +42,10 @@ pub async fn connect(
         return Err(Error::plain(message));
     }
     let mut login = ConnectOptions::new();
-    if let (Some(user), Some(password)) = (&arguments.nats_user, &arguments.nats_password) {
+    if let (Some(user), Some(password)) = (&nats.nats_user, &nats.nats_password) {
         login = login.user_and_password(user.clone(), password.clone());
     }
-    if let Some(path) = &arguments.nats_credentials_file {
+    if let Some(path) = &nats.nats_credentials_file {
         let read = login.credentials_file(path).await;
         login = read.map_err(Error::file("read the credentials", path))?;
     }

@@ -38,7 +38,7 @@ DEFINITIONS = (
     ("sigs.k8s.io/gateway-api", "v1.4.0", "config/crd/standard/*.yaml"),
     (
         "github.com/prometheus-operator/prometheus-operator",
-        "v0.86.1",
+        "v0.85.0",
         "example/prometheus-operator-crd/monitoring.coreos.com_[ps]*[rm]*.yaml",
     ),
     ("github.com/kedacore/keda/v2", "v2.18.0", "config/crd/bases/keda.sh_scaledobjects.yaml"),
@@ -157,8 +157,8 @@ class Cluster:
     def run(self, command, check=True, **more):
         result = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", errors="replace", **more)
         if check and result.returncode != 0:
-            shown = " ".join(map(str, command[len(self.prefix) :]))
-            raise Failed(f"{shown}: {last_line(result.stderr) or last_line(result.stdout)}")
+            shown = " ".join(map(str, command[len(self.prefix) :][:4]))
+            raise Failed(f"{shown} …: {last_line(result.stderr) or last_line(result.stdout)}")
         return result
 
     def kubectl(self, *args, check=True, **more):
@@ -300,8 +300,11 @@ class Scenario:
         chosen = [f"--set={name}={value}" for name, value in values.items()]
         return [f"--values={options.chart / 'values-trial.yaml'}", *chosen, *more]
 
-    def upgrade(self, tag, *more):
-        self.cluster.helm("upgrade", "--install", RELEASE, self.options.chart, *self.values(tag, *more), "--wait", f"--timeout={PATIENCE}s")
+    def upgrade(self, tag, *more, wait=("--wait", f"--timeout={PATIENCE}s")):
+        # Helm 4 leaves alone what others have set, such as the replicas that `kubectl scale` and an autoscaler did.
+        version = self.cluster.run([*self.cluster.prefix, "helm", "version", "--template", "{{.Version}}"]).stdout
+        forced = [] if version.startswith("v3") else ["--force-conflicts"]
+        self.cluster.helm("upgrade", "--install", RELEASE, self.options.chart, *self.values(tag, *more), *forced, *wait)
 
     def install(self):
         began = time.monotonic()
@@ -416,12 +419,12 @@ class Scenario:
         self.cluster.apply(self.pod("load", "agora-load", [f"--writes={WRITES}", f"--reads={READS}"], data=True))
         self.cluster.until("the load begins", lambda: " writes, " in self.cluster.kubectl("logs", "load", check=False))
         self.happened, self.database_away = [], []
-        seen, failed = [], None
-        try:
-            for what in (self.delete_each, self.delete_nats, self.scale, self.roll, self.delete_database):
+        seen, wrong = [], []
+        for what in (self.delete_each, self.delete_nats, self.scale, self.roll, self.delete_database):
+            try:
                 seen.append(what())
-        except Failed as why:
-            failed = why
+            except Failed as why:
+                wrong.append(str(why))
         self.happens("the end")
         self.cluster.kubectl("exec", "load", "--", "/load", "--stop")
         _, said = self.finished("load")
@@ -430,10 +433,10 @@ class Scenario:
             raise Failed(f"the load reports nothing: {last_line(said)}")
         (ROOT / "target").mkdir(exist_ok=True)
         (ROOT / "target" / "cluster-load.json").write_text(json.dumps({"happened": self.happened, "away": self.database_away, **report}, indent=1))
-        lines, wrong = self.judge(report)
+        lines, found = self.judge(report)
         text = "\n".join([*lines, *seen])
-        if failed or wrong:
-            raise Failed("\n".join([*([str(failed)] if failed else []), *wrong, text]))
+        if wrong or found:
+            raise Failed("\n".join([*wrong, *found, text]))
         return text
 
     def delete_each(self):
@@ -508,7 +511,7 @@ class Scenario:
             f"{report['reads']} threads read, {report['from_owners']} of them from the owners; "
             f"{count(reads)} calls failed and were made again, the slowest read took {report['slowest_read']:.1f} s",
             f"{count(writes)} calls to write failed and were made again, {count(outside)} of them while PostgreSQL was there",
-            f"equal everywhere {report['settled']} s after the end",
+            f"equal everywhere {report['settled'] or -1:.1f} s after the end",
         ]
         wrong = []
         if report["lost"] or report["doubled"]:
@@ -552,7 +555,7 @@ class Scenario:
             used = metrics[0].get("resource", {}).get("current", {}).get("averageUtilization")
             if used is not None:
                 seen["used"] = max(used, seen.get("used", 0))
-            return found["status"].get("desiredReplicas", 0) > REPLICAS
+            return "used" in seen and found["status"].get("desiredReplicas", 0) > REPLICAS
 
         try:
             self.cluster.until("the autoscaler asks for another query pod", scaled)
@@ -595,8 +598,7 @@ class Scenario:
         wrong = with_password(right, "wrong")
         self.cluster.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "wrong"}, "stringData": {"url": wrong}})
         before = {pod["metadata"]["name"] for pod in self.cluster.pods("post")}
-        values = self.values(next_tag(self.options), "--set=post.postgres.urlSecret.name=wrong")
-        self.cluster.helm("upgrade", RELEASE, self.options.chart, *values)
+        self.upgrade(next_tag(self.options), "--set=post.postgres.urlSecret.name=wrong", wait=())
 
         def told():
             for pod in self.cluster.pods("post"):

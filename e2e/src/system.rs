@@ -260,6 +260,22 @@ impl System {
     fn spawn(&self, service: Service, replica: usize) -> Result<Replica> {
         let folder = self.folder.path();
         let name = service.as_str();
+        let (_, http) = self.ports[service as usize][replica];
+        let mut environment = self.environment(service, replica)?;
+        let log = folder.join(format!("{name}-{replica}.log"));
+        let clock = match self.setup.has_clocks {
+            true => Clock::new(&folder.join(format!("{name}-{replica}.clock")))?,
+            false => None,
+        };
+        environment.extend(clock.iter().flat_map(Clock::environment));
+        let process = Process::start(&program("agora")?, &["serve", name], &environment, &log)?;
+        Ok(Replica { process, clock, http })
+    }
+
+    /// How a replica is set up.
+    fn environment(&self, service: Service, replica: usize) -> Result<Vec<(&'static str, String)>> {
+        let folder = self.folder.path();
+        let name = service.as_str();
         let (grpc, http) = self.ports[service as usize][replica];
         let keys = serde_json::json!([folder.join("key.pub")]).to_string();
         let url = match self.proxies.as_slice() {
@@ -298,14 +314,30 @@ impl System {
             let posts = &self.access.addresses.post;
             environment.push(("AGORA_POST_SERVICE__URL", posts[replica % posts.len()].clone()));
         }
-        let log = folder.join(format!("{name}-{replica}.log"));
-        let clock = match self.setup.has_clocks {
-            true => Clock::new(&folder.join(format!("{name}-{replica}.clock")))?,
-            false => None,
-        };
-        environment.extend(clock.iter().flat_map(Clock::environment));
-        let process = Process::start(&program("agora")?, &["serve", name], &environment, &log)?;
-        Ok(Replica { process, clock, http })
+        Ok(environment)
+    }
+
+    /// One more query process, set up like the first but for its folder and its ports, and for
+    /// what is given in addition.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn another_query(&self, name: &str, also: &[(&'static str, String)]) -> Result<Another> {
+        let folder = self.folder.path().join(name);
+        fs::create_dir_all(&folder)?;
+        let (grpc, http) = (free_port()?, free_port()?);
+        let database = folder.join("view.db");
+        let mut environment = self.environment(Service::Query, 0)?;
+        environment.extend([
+            ("AGORA_SERVER__LISTEN", format!("127.0.0.1:{grpc}")),
+            ("AGORA_SERVER__HTTP_LISTEN", format!("127.0.0.1:{http}")),
+            ("AGORA_DATABASE__PATH", database.display().to_string()),
+            ("AGORA_SNAPSHOT__TOKEN_FILE", self.folder.path().join("token").display().to_string()),
+        ]);
+        environment.extend_from_slice(also);
+        let log = folder.join("log");
+        let process = Process::start(&program("agora")?, &["serve", "query"], &environment, &log)?;
+        Ok(Another { process, database, grpc, http })
     }
 
     /// Whom a service asks for journals. Those that come after it listen where it is told
@@ -516,6 +548,38 @@ impl System {
     /// If an address is invalid.
     pub fn anonymous(&self) -> Result<Client> {
         self.access.anonymous()
+    }
+}
+
+/// A query process beside the system's own.
+pub struct Another {
+    /// The process.
+    pub process: Process,
+    /// Its view.
+    pub database: PathBuf,
+    grpc: u16,
+    http: u16,
+}
+
+impl Another {
+    /// Where it is.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.grpc)
+    }
+
+    /// Waits until it says that it is ready.
+    ///
+    /// # Errors
+    /// If it does not in time.
+    pub async fn ready(&self) -> Result {
+        let ready = || async { http_get(self.http, "/readyz").await.is_some() };
+        let waited = wait_until("another query service", ready).await;
+        waited.map_err(|error| format!("{error}: it printed:\n{}", self.process.output()).into())
+    }
+
+    /// What it measures.
+    pub async fn metrics(&self) -> String {
+        http_get(self.http, "/metrics").await.unwrap_or_default()
     }
 }
 

@@ -54,7 +54,7 @@ pub struct Tail {
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
     #[command(flatten)]
-    nats: nats::Arguments,
+    nats: nats::Nats,
 }
 
 const STREAM_DELAY: Duration = Duration::from_millis(250);

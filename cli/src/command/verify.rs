@@ -32,7 +32,7 @@ and ends with 0 if all is equal, 1 at a difference, 3 if it cannot check.";
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
     #[command(flatten)]
-    nats: nats::Arguments,
+    nats: nats::Nats,
 }
 
 pub async fn run(options: &Options, arguments: Arguments) -> Result<ExitCode, Error> {

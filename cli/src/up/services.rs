@@ -58,8 +58,16 @@ pub async fn start(
         comment: owner("comment.db"),
         ..Default::default()
     };
-    let query =
-        agora_query::Config { server, nats, auth, telemetry, owners, database: view, fallback };
+    let query = agora_query::Config {
+        server,
+        nats,
+        auth,
+        telemetry,
+        owners,
+        database: view,
+        fallback,
+        snapshot: agora_query::SnapshotConfig::default(),
+    };
     agora_query::mount(&mut host, &query).await?;
     host.serve().await
 }

@@ -2,7 +2,7 @@
 
 use agora_proto::admin::v1::{
     GetViewDigestRequest, GetViewDigestResponse, RebuildViewRequest, RebuildViewResponse,
-    TableDigest,
+    SnapshotRequest, SnapshotResponse, TableDigest,
     view_service_server::{ViewService, ViewServiceServer},
 };
 use tokio_stream::wrappers::TcpListenerStream;
@@ -16,6 +16,7 @@ struct Echo(GetViewDigestResponse);
 #[tonic::async_trait]
 impl ViewService for Echo {
     type RebuildViewStream = tokio_stream::Empty<Result<RebuildViewResponse, Status>>;
+    type SnapshotStream = tokio_stream::Empty<Result<SnapshotResponse, Status>>;
 
     async fn get_view_digest(
         &self,
@@ -28,6 +29,13 @@ impl ViewService for Echo {
         &self,
         _request: Request<RebuildViewRequest>,
     ) -> Result<Response<Self::RebuildViewStream>, Status> {
+        Ok(Response::new(tokio_stream::empty()))
+    }
+
+    async fn snapshot(
+        &self,
+        _request: Request<SnapshotRequest>,
+    ) -> Result<Response<Self::SnapshotStream>, Status> {
         Ok(Response::new(tokio_stream::empty()))
     }
 }

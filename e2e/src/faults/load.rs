@@ -34,8 +34,11 @@ use crate::{Access, Client, Result, Role, comments};
 const WRITERS: u64 = 6;
 /// How many clients read without a token.
 const READERS: u64 = 2;
-/// How many operations a second one client makes at most of a steady load.
-const STEADY_RATE: f64 = 5.0;
+/// How many operations a second one client makes of a steady load, unless that takes too many
+/// clients.
+const STEADY_RATE: f64 = 2.5;
+/// How many clients make a steady load at most.
+const MAX_STEADY: f64 = 64.0;
 /// How long a call may take.
 const CALL: Duration = Duration::from_secs(3);
 /// How long an operation is tried.
@@ -70,7 +73,7 @@ impl Manner {
     /// How many clients write and read, and how often one of them begins something.
     fn clients(self) -> [(u64, Option<Duration>); 2] {
         let steady = |rate: f64| {
-            let clients = (rate / STEADY_RATE).ceil();
+            let clients = (rate / STEADY_RATE).ceil().min(MAX_STEADY);
             let every = (clients > 0.0).then(|| Duration::from_secs_f64(clients / rate));
             (clients as u64, every)
         };

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::{Error, journal::Row};
 
 pub use owners::{AskError, Owners};
-pub use read::{ReadError, read_to};
+pub use read::{ReadError, ends, read_to};
 pub use run::{Consumer, Ended, session, spawn};
 
 /// How many events a batch has at most: a power of two, as batches under load are.

@@ -205,8 +205,10 @@ pub enum Refused {
         /// The first of the same aggregate.
         behind: Sequence,
     },
-    /// The view is made anew: what is applied now, the new one would lack.
-    #[error("the view is being rebuilt: dead letters can be tried again when that is done")]
+    /// The view is made anew or copied: what is applied now, the other one would lack.
+    #[error(
+        "the view is being rebuilt or copied: dead letters can be tried again when that is done"
+    )]
     Rebuilding,
     /// The service gives none up.
     #[error("the {0} service gives no event up: it would differ from all others for ever")]

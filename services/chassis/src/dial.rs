@@ -2,7 +2,13 @@
 //! that its name has, as that of a headless Service in Kubernetes, and the name is looked up
 //! again every few seconds.
 
-use std::{collections::BTreeSet, io, net::SocketAddr, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use futures::future::join_all;
 use http::{Uri, uri::Scheme};
@@ -11,7 +17,11 @@ use tokio::{
     sync::mpsc::Sender,
     time::{sleep, timeout},
 };
-use tonic::transport::{Channel, Endpoint, channel::Change};
+use tonic::{
+    Request,
+    metadata::{Ascii, MetadataValue},
+    transport::{Channel, Endpoint, channel::Change},
+};
 
 /// How often the name is looked up.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -19,6 +29,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 const ANSWER: Duration = Duration::from_secs(1);
 /// How often a connection is asked for a sign of life, used or not.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// How long that sign may take: a busy machine is no dead one.
+const SIGN: Duration = Duration::from_secs(3);
 /// How many changes wait until the next call takes note of them.
 const MAX_CHANGES: usize = 64;
 
@@ -39,6 +51,51 @@ pub enum NoTarget {
     /// It is one of another kind.
     #[error("it does not begin with http://")]
     Scheme,
+}
+
+/// Why no token is sent along.
+#[derive(Debug, thiserror::Error)]
+pub enum NoToken {
+    /// The file cannot be read.
+    #[error("the token's file {0} cannot be read")]
+    Read(PathBuf, #[source] io::Error),
+    /// What it holds is none.
+    #[error("the file {0} holds no token")]
+    None(PathBuf),
+}
+
+/// A request with the token that a file holds now, if there is to be one. It is read anew
+/// every time: tokens are replaced before they expire.
+///
+/// # Errors
+/// [`NoToken`].
+pub fn request<T>(message: T, token_file: Option<&Path>) -> Result<Request<T>, NoToken> {
+    let mut request = Request::new(message);
+    if let Some(path) = token_file {
+        let token =
+            fs::read_to_string(path).map_err(|error| NoToken::Read(path.to_owned(), error))?;
+        let bearer: MetadataValue<Ascii> = format!("Bearer {}", token.trim())
+            .parse()
+            .map_err(|_| NoToken::None(path.to_owned()))?;
+        request.metadata_mut().insert("authorization", bearer);
+    }
+    Ok(request)
+}
+
+/// Whether an address is that of this process, which listens on a port: what this machine
+/// would send there, it sends from that very address.
+pub fn is_own(address: SocketAddr, port: u16) -> bool {
+    let any: IpAddr = match address {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let source = || {
+        // Nothing is sent: the route is looked up.
+        let socket = UdpSocket::bind((any, 0))?;
+        socket.connect(address)?;
+        socket.local_addr()
+    };
+    address.port() == port && source().is_ok_and(|source| source.ip() == address.ip())
 }
 
 impl std::str::FromStr for Target {
@@ -76,7 +133,7 @@ impl Target {
             .connect_timeout(ANSWER)
             .tcp_nodelay(true)
             .http2_keep_alive_interval(KEEP_ALIVE)
-            .keep_alive_timeout(ANSWER)
+            .keep_alive_timeout(SIGN)
             .keep_alive_while_idle(true)
     }
 
@@ -249,6 +306,14 @@ mod tests {
         for url in ["", "agora-post:7401", "https://agora-post:7401", "http://"] {
             url.parse::<Target>().unwrap_err();
         }
+    }
+
+    #[test]
+    fn a_replica_knows_itself() {
+        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+        assert!(is_own(address("127.0.0.1:7404"), 7404));
+        assert!(!is_own(address("127.0.0.1:7404"), 7405));
+        assert!(!is_own(address("192.0.2.1:7404"), 7404));
     }
 
     #[tokio::test]

@@ -28,6 +28,20 @@ pub struct Config {
     pub database: config::View,
     /// Who is asked while the view is missing or too far behind.
     pub fallback: Fallback,
+    /// Who has a view that a new replica can start from.
+    pub snapshot: Snapshot,
+}
+
+/// `[snapshot]`: the other replicas, one of which gives a new replica its view.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Snapshot {
+    /// Where they are, such as `http://agora-query-headless:7404`: all addresses that the name
+    /// has, this replica's own left out. Absent means that every view is made from the
+    /// streams.
+    pub peers: Option<String>,
+    /// A file with an access token of an operator on every site.
+    pub token_file: Option<PathBuf>,
 }
 
 /// `[fallback]`: the databases of the services that own posts and comments, which are read
@@ -117,6 +131,7 @@ impl Default for Config {
             owners: config::Owners::default(),
             database: config::View::default(),
             fallback: Fallback::default(),
+            snapshot: Snapshot::default(),
         }
     }
 }

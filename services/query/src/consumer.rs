@@ -60,6 +60,7 @@ enum Request {
     Checkpoint(Source, oneshot::Sender<Result<Checkpoint, Error>>),
     Apply(Batch, oneshot::Sender<Result<(), Error>>),
     Repair(Repair, oneshot::Sender<Result<Repaired, Refused>>),
+    Complete(oneshot::Sender<Result<(), Error>>),
     Freeze(Freeze),
 }
 
@@ -139,6 +140,9 @@ impl Writer {
                     Request::Repair(repair, answer) => {
                         answer.send(self.repair(repair).await).ok();
                     }
+                    Request::Complete(answer) => {
+                        answer.send(self.view.set_complete().await.map_err(Error::from)).ok();
+                    }
                     Request::Freeze(freeze) => self.freeze = Some(freeze),
                     Request::Apply(batch, answer) => {
                         let until = Instant::now() + MAX_HELD;
@@ -181,6 +185,9 @@ impl Writer {
     /// Writes another view from now on.
     async fn replace(&mut self, mut view: View) -> Result<View, Error> {
         view.replace(&self.view).await?;
+        if self.view.is_complete().await? {
+            view.set_complete().await?;
+        }
         self.folded = view.newest_revision().await?;
         // After a rewind it has folded something else.
         self.watermarks.set_all(view.position().await?);
@@ -339,6 +346,13 @@ impl Folder {
     /// What was folded.
     pub(crate) fn position(&self) -> Position {
         self.watermarks.reached()
+    }
+
+    /// Notes that the view has once caught up with the streams.
+    pub(crate) async fn complete(&self) -> Result<(), Error> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Request::Complete(answer)).await?;
+        answered.await.map_err(|_| Error::ShuttingDown)?
     }
 
     /// Has the view hold still as soon as it has folded at least this.

@@ -14,9 +14,11 @@ pub mod feed;
 mod grpc;
 mod incomplete;
 mod pages;
+mod ready;
 mod rebuild;
 mod replay;
 mod slots;
+mod snapshot;
 pub mod store;
 pub mod thread;
 
@@ -32,15 +34,17 @@ use chassis::{
     page::Sealer,
 };
 
-pub use config::{Config, Fallback as FallbackConfig, Owner};
+pub use config::{Config, Fallback as FallbackConfig, Owner, Snapshot as SnapshotConfig};
 pub use error::Error;
 pub use replay::Replay;
 
 use consumer::Writer;
 use fallback::Fallback;
 use pages::Pages;
+use ready::Complete;
 use rebuild::{Rebuilder, Served};
 use slots::Slots;
+use snapshot::Giver;
 use store::{Reader, View};
 
 /// Puts the service into a process.
@@ -50,6 +54,7 @@ use store::{Reader, View};
 pub async fn mount(host: &mut Host, config: &Config) -> Result<(), StartError> {
     let keys = host.keys(Some(config.database.folder()))?;
     let slots = Slots::new(&config.database.path);
+    snapshot::prepare(&slots, &config.snapshot, host.grpc_address()).await?;
     let path = slots.serving().map_err(|error| StartError::Other(error.into()))?;
     let mut view = View::open_beside(&path, &slots.letters()).await?;
     let readers = view.readers(config.database.readers).await?;
@@ -63,11 +68,15 @@ pub async fn mount(host: &mut Host, config: &Config) -> Result<(), StartError> {
     let folded = view.newest_revision().await.map_err(|error| StartError::Other(error.into()))?;
     let fallback = Fallback::start(host, &config.fallback, &watermarks).await;
     let fallback = fallback.map_err(|error| StartError::Other(error.into()))?;
+    let complete = view.is_complete().await.map_err(|error| StartError::Other(error.into()))?;
+    let complete = Complete::new(complete);
     let pages = Arc::new(Pages::new());
     let (writer, folder) = Writer::new(view, folded, watermarks.clone(), pages.clone());
     host.spawn_thread("query view", async move { writer.run().await.close().await });
     let readers = config.database.readers;
-    let rebuilder = Rebuilder::new(host, slots, folder.clone(), reader.clone(), readers);
+    ready::watch(host, &watermarks, &folder, fallback.as_ref(), &complete);
+    let rebuilder = Rebuilder::new(host, slots.clone(), folder.clone(), reader.clone(), readers);
+    let giver = Giver::new(host, slots, folder.clone(), rebuilder.clone(), complete);
     for source in Source::ALL {
         let served = Served::new(folder.clone(), rebuilder.clone());
         chassis::consumer::spawn(host, "query", source, served, Leadership::always());
@@ -80,7 +89,7 @@ pub async fn mount(host: &mut Host, config: &Config) -> Result<(), StartError> {
     let reads = reader.clone();
     let service = grpc::Service { reader: reads, watermarks, sealer, pages, incomplete, fallback };
     host.add_service(grpc::Server::new(service, host.max_request_bytes(), MAX_RESPONSE_BYTES));
-    let views = ViewServiceServer::new(grpc::Views { reader, rebuilder })
+    let views = ViewServiceServer::new(grpc::Views { reader, rebuilder, giver })
         .max_decoding_message_size(host.max_request_bytes())
         .max_encoding_message_size(MAX_RESPONSE_BYTES);
     host.add_service(views);

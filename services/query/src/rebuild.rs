@@ -18,7 +18,7 @@ use chassis::{
     planted,
 };
 use tokio::{
-    sync::{Mutex, mpsc},
+    sync::{Mutex, OwnedMutexGuard, mpsc},
     time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -54,7 +54,7 @@ pub(crate) struct Rebuilder {
     jetstream: jetstream::Context,
     owners: Owners,
     shutdown: CancellationToken,
-    /// One rebuild at a time.
+    /// One rebuild at a time, and none while the view is copied.
     running: Arc<Mutex<()>>,
 }
 
@@ -111,6 +111,11 @@ impl Rebuilder {
             shutdown: host.shutdown(),
             running: Arc::default(),
         }
+    }
+
+    /// No view is made anew as long as what is returned is held.
+    pub(crate) fn keep_away(&self) -> Result<OwnedMutexGuard<()>, RebuildError> {
+        self.running.clone().try_lock_owned().map_err(|_| RebuildError::Running)
     }
 
     /// Makes a view and switches to it; says how far it is to `listener`, and gives up when

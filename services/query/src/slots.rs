@@ -32,6 +32,16 @@ impl Slots {
         self.first.with_extension("dead-letters.db")
     }
 
+    /// Where a copy for another replica is made.
+    pub(crate) fn copied(&self) -> PathBuf {
+        self.first.with_extension("copied")
+    }
+
+    /// Where a copy from another replica arrives.
+    pub(crate) fn fetched(&self) -> PathBuf {
+        self.first.with_extension("fetched")
+    }
+
     /// The file that is served.
     pub(crate) fn serving(&self) -> io::Result<PathBuf> {
         match fs::read_to_string(self.pointer()) {
@@ -55,17 +65,22 @@ impl Slots {
         let mut file = File::create(&new)?;
         file.write_all(number.as_bytes())?;
         file.sync_all()?;
-        fs::rename(&new, self.pointer())?;
-        match self.first.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            Some(folder) => File::open(folder)?.sync_all(),
-            None => Ok(()),
-        }
+        rename(&new, &self.pointer())
+    }
+}
+
+/// Has a file that is on the disk take another's place, so that it lasts.
+pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    match to.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
     }
 }
 
 /// Deletes a view's file and what SQLite keeps beside it.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
-    for suffix in ["", "-wal", "-shm"] {
+    for suffix in ["", "-wal", "-shm", "-journal"] {
         let mut name = path.as_os_str().to_owned();
         name.push(suffix);
         match fs::remove_file(PathBuf::from(name)) {

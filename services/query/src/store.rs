@@ -3,7 +3,9 @@
 
 mod sqlite;
 
-pub(crate) use sqlite::Snapshot;
 pub use sqlite::{
     Absent, Digest, Error, Page, PostKey, Reader, Seen, TableDigest, View, Viewer, Wanted,
+};
+pub(crate) use sqlite::{
+    CopyError, Description, Snapshot, check, check_schema, copy, describe, unpack,
 };

@@ -14,17 +14,13 @@ use agora_proto::admin::v1::{
     journal_service_client::JournalServiceClient,
 };
 use bus_schema::{Checkpoint, Hash, Sequence, Source};
-use tonic::{
-    Request, Status, Streaming,
-    metadata::{Ascii, MetadataValue},
-    transport::Channel,
-};
+use tonic::{Request, Status, Streaming, transport::Channel};
 
 use crate::{
     StartError,
     admin::{Journal, Refused},
     config,
-    dial::Target,
+    dial::{self, Target},
     journal::Row,
     suspicion::Suspicions,
 };
@@ -56,12 +52,9 @@ pub enum AskError {
     /// The owner answers with an error, or not at all.
     #[error("the owner does not answer: {}", .0.message())]
     Call(Box<Status>),
-    /// The token cannot be read.
-    #[error("owners.token_file {0} cannot be read")]
-    Token(PathBuf, #[source] std::io::Error),
-    /// What the token's file holds is none.
-    #[error("owners.token_file {0} holds no token")]
-    NoToken(PathBuf),
+    /// There is no token to send along.
+    #[error("owners.token_file")]
+    Token(#[from] dial::NoToken),
     /// A row does not chain to the one before.
     #[error("the journal of {0} does not chain at {1}")]
     Broken(Source, Sequence),
@@ -189,16 +182,7 @@ impl Owners {
         message: T,
     ) -> Result<(JournalServiceClient<Channel>, Request<T>), AskError> {
         let client = self.0.elsewhere.get(&source).cloned().ok_or(AskError::Unknown(source))?;
-        let mut request = Request::new(message);
-        if let Some(path) = &self.0.token_file {
-            // Read anew every time: tokens are replaced before they expire.
-            let token = std::fs::read_to_string(path)
-                .map_err(|error| AskError::Token(path.clone(), error))?;
-            let bearer: MetadataValue<Ascii> = format!("Bearer {}", token.trim())
-                .parse()
-                .map_err(|_| AskError::NoToken(path.clone()))?;
-            request.metadata_mut().insert("authorization", bearer);
-        }
+        let request = dial::request(message, self.0.token_file.as_deref())?;
         Ok((client, request))
     }
 }

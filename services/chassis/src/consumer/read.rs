@@ -9,7 +9,7 @@ use futures::StreamExt as _;
 use tokio::{sync::mpsc, time::timeout};
 
 use super::{Delivery, MAX_READ_AHEAD};
-use crate::journal::Row;
+use crate::{Position, journal::Row, relay::Remote};
 
 /// After this time a stream that says nothing is looked at.
 const SILENCE: Duration = Duration::from_secs(3);
@@ -195,6 +195,22 @@ pub async fn read_to(
         found: applied.hash,
         expected: to.hash,
     })
+}
+
+/// Where the streams of all sources end now: those that are absent hold nothing.
+///
+/// # Errors
+/// [`ReadError::Unavailable`].
+pub async fn ends(jetstream: &jetstream::Context) -> Result<Position, ReadError> {
+    let mut ends = Position::ZERO;
+    for source in Source::ALL {
+        let remote = Remote::new(jetstream.clone(), Stream::of(source, 1, -1));
+        let extent = remote.extent().await;
+        let extent = extent
+            .map_err(|error| ReadError::Unavailable { stream: name(source), source: error })?;
+        ends = ends.with(source, extent.unwrap_or_default().last);
+    }
+    Ok(ends)
 }
 
 async fn subscribe(

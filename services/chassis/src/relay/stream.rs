@@ -64,7 +64,7 @@ impl Remote {
     }
 
     /// What the stream holds; nothing if it is absent.
-    pub(super) async fn extent(&self) -> Result<Option<Extent>, async_nats::Error> {
+    pub(crate) async fn extent(&self) -> Result<Option<Extent>, async_nats::Error> {
         match self.jetstream.get_stream(self.name()).await {
             Ok(stream) => {
                 let state = &stream.cached_info().state;

@@ -1,6 +1,7 @@
 use agora_proto::admin::v1::{
     GetViewDigestRequest, GetViewDigestResponse, RebuildPhase, RebuildViewRequest,
-    RebuildViewResponse, TableDigest, view_service_server::ViewService,
+    RebuildViewResponse, SnapshotRequest, SnapshotResponse, TableDigest,
+    view_service_server::ViewService,
 };
 use chassis::{Call, Error, status};
 use tokio::sync::mpsc;
@@ -9,6 +10,7 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     rebuild::{Phase, Progress, Rebuilder, Wanted},
+    snapshot::Giver,
     store::Reader,
 };
 
@@ -19,11 +21,13 @@ const MAX_WAITING: usize = 4;
 pub(crate) struct Views {
     pub(crate) reader: Reader,
     pub(crate) rebuilder: Rebuilder,
+    pub(crate) giver: Giver,
 }
 
 #[tonic::async_trait]
 impl ViewService for Views {
     type RebuildViewStream = ReceiverStream<Result<RebuildViewResponse, Status>>;
+    type SnapshotStream = ReceiverStream<Result<SnapshotResponse, Status>>;
 
     async fn get_view_digest(
         &self,
@@ -74,6 +78,15 @@ impl ViewService for Views {
             }
         });
         Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn snapshot(
+        &self,
+        request: Request<SnapshotRequest>,
+    ) -> Result<Response<Self::SnapshotStream>, Status> {
+        let (call, SnapshotRequest {}) = Call::open(request);
+        call.caller.authorize_everywhere().map_err(status)?;
+        self.giver.give().map(Response::new).map_err(status)
     }
 }
 

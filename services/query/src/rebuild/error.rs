@@ -15,7 +15,7 @@ use crate::store;
 pub(crate) enum RebuildError {
     #[error(transparent)]
     Chassis(#[from] chassis::Error),
-    #[error("a rebuild runs already")]
+    #[error("the view is being rebuilt or copied already")]
     Running,
     #[error("whoever asked for the rebuild has left: ask again, and it goes on where it was")]
     Abandoned,

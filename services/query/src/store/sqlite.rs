@@ -1,4 +1,5 @@
 mod beside;
+mod copy;
 mod digest;
 mod feed;
 mod indexes;
@@ -11,6 +12,7 @@ mod thread;
 mod view;
 mod write;
 
+pub(crate) use copy::{CopyError, Description, check, check_schema, copy, describe, unpack};
 pub use digest::{Digest, TableDigest};
 pub use reader::{Absent, Page, PostKey, Reader, Wanted};
 pub(crate) use snapshot::Snapshot;

@@ -1,4 +1,4 @@
-//! What is to be known of a view that is not served.
+//! What is to be known of a view besides what it holds.
 
 use super::View;
 
@@ -31,6 +31,23 @@ impl View {
         sqlx::query_scalar("SELECT coalesce(max(id), 0) FROM dead_letter_log WHERE error = ''")
             .fetch_one(&mut self.dead_letters)
             .await
+    }
+
+    /// Notes that the view has once caught up with the streams.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub(crate) async fn set_complete(&mut self) -> Result<(), sqlx::Error> {
+        sqlx::query("UPDATE beside SET complete = 1").execute(&mut self.connection).await?;
+        Ok(())
+    }
+
+    /// Whether it has.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub(crate) async fn is_complete(&mut self) -> Result<bool, sqlx::Error> {
+        sqlx::query_scalar("SELECT complete FROM beside").fetch_one(&mut self.connection).await
     }
 
     /// Notes whether the view was found to differ from the one that is served.

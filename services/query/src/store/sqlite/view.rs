@@ -30,6 +30,17 @@ use crate::{
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 static DEAD_LETTERS: Migrator = sqlx::migrate!("migrations/dead_letters");
 
+/// The number of the last migration of the view's schema.
+pub(super) fn schema_version() -> u64 {
+    MIGRATIONS.iter().map(|migration| migration.version.unsigned_abs()).max().unwrap_or(0)
+}
+
+/// Opens the file of dead letters, makes it if it is absent, and migrates it.
+pub(super) async fn open_letters(path: &Path) -> Result<SqliteConnection, OpenError> {
+    let options = database::options(path).synchronous(SqliteSynchronous::Full);
+    open(path, options, &DEAD_LETTERS).await
+}
+
 /// The view, to be written: the only owner of its writing connection.
 pub struct View {
     pub(super) connection: SqliteConnection,
@@ -88,8 +99,7 @@ impl View {
         // streams: its commits need not be synced.
         let options = database::options(path).synchronous(SqliteSynchronous::Normal);
         let connection = open(path, options, &MIGRATIONS).await?;
-        let options = database::options(letters).synchronous(SqliteSynchronous::Full);
-        let dead_letters = open(letters, options, &DEAD_LETTERS).await?;
+        let dead_letters = open_letters(letters).await?;
         let mut view = Self {
             connection,
             dead_letters,

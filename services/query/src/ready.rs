@@ -1,0 +1,134 @@
+//! When reads may come: once the view has what the streams held when the service started.
+//!
+//! A view that was complete once is not held back for ever by streams that cannot be read:
+//! where nothing comes, it is served as it is. From then on the service stays ready.
+
+use std::{
+    convert::Infallible,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use async_nats::jetstream;
+use bus_schema::Source;
+use chassis::{Host, Position, Watermarks, consumer::ends, error::chain, host::Health};
+use tokio::time::{Instant, interval, sleep};
+
+use crate::{consumer::Folder, fallback::Fallback};
+
+/// How often it is looked whether the view has caught up.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How often the streams are asked where they end, until it has.
+const ASK_EVERY: Duration = Duration::from_secs(5);
+/// After this time without an event a view that was complete once is served as it is.
+const STALLED: Duration = Duration::from_secs(5);
+
+/// Whether the view has once caught up with the streams; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Complete(Arc<AtomicBool>);
+
+impl Complete {
+    pub(crate) fn new(is_complete: bool) -> Self {
+        Self(Arc::new(AtomicBool::new(is_complete)))
+    }
+
+    pub(crate) fn get(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// What says when the service is ready.
+struct Readiness {
+    jetstream: jetstream::Context,
+    watermarks: Watermarks,
+    folder: Folder,
+    fallback: Option<Fallback>,
+    complete: Complete,
+    health: Health,
+}
+
+/// Has a host be ready once its view has caught up.
+pub(crate) fn watch(
+    host: &mut Host,
+    watermarks: &Watermarks,
+    folder: &Folder,
+    fallback: Option<&Fallback>,
+    complete: &Complete,
+) {
+    let readiness = Readiness {
+        jetstream: host.jetstream(),
+        watermarks: watermarks.clone(),
+        folder: folder.clone(),
+        fallback: fallback.cloned(),
+        complete: complete.clone(),
+        health: host.health("query view"),
+    };
+    let shutdown = host.shutdown();
+    host.spawn("query readiness", async move {
+        shutdown.run_until_cancelled(readiness.run()).await;
+        Ok::<(), Infallible>(())
+    });
+}
+
+impl Readiness {
+    async fn run(self) {
+        self.health.set_ready(false, "catching up with the streams");
+        let (mut wanted, mut looks) = (None, interval(LOOK_EVERY));
+        let mut asking = pin!(self.ask(Duration::ZERO));
+        let (mut before, mut moved) = (self.watermarks.reached(), Instant::now());
+        loop {
+            tokio::select! {
+                found = &mut asking => {
+                    // A stream that has lost its end since gives no more than it has.
+                    wanted = Some(wanted.map_or(found, |wanted| lower(wanted, found)));
+                    asking.set(self.ask(ASK_EVERY));
+                }
+                _ = looks.tick() => {}
+            }
+            let reached = self.watermarks.reached();
+            if wanted.is_some_and(|wanted| reached.includes(&wanted, &Source::ALL)) {
+                break;
+            }
+            if reached != before {
+                (before, moved) = (reached, Instant::now());
+            }
+            let serves = self.complete.get() || self.fallback.as_ref().is_some_and(Fallback::is_on);
+            if serves && moved.elapsed() >= STALLED {
+                self.health.set_ready(true, "nothing comes: what there is, is served");
+            }
+        }
+        let reached = self.watermarks.reached();
+        tracing::info!(position = %reached, "the view has caught up with the streams");
+        self.complete.set();
+        if let Err(error) = self.folder.complete().await {
+            tracing::warn!(error = %chain(&error), "cannot note that the view is complete");
+        }
+        self.health.set_ready(true, "the view has caught up");
+    }
+
+    /// Where the streams end, as soon as they say so.
+    async fn ask(&self, after: Duration) -> Position {
+        sleep(after).await;
+        loop {
+            match ends(&self.jetstream).await {
+                Ok(ends) => return ends,
+                Err(error) => tracing::debug!(error = %chain(&error), "cannot ask the streams"),
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+}
+
+/// What both positions include.
+fn lower(one: Position, other: Position) -> Position {
+    let least = |source| one.get(source).min(other.get(source));
+    Source::ALL.into_iter().fold(Position::ZERO, |all, source| all.with(source, least(source)))
+}

@@ -1,0 +1,186 @@
+use std::{io, net::SocketAddr, path::Path, time::Duration};
+
+use agora_proto::admin::v1::{
+    SnapshotHeader, SnapshotRequest, SnapshotResponse, snapshot_response::Part,
+    view_service_client::ViewServiceClient,
+};
+use chassis::{
+    Position, StartError,
+    database::OpenError,
+    dial::{self, NoToken, Target, is_own},
+    error::chain,
+};
+use tokio::{
+    fs::File,
+    io::AsyncWriteExt as _,
+    time::{Instant, sleep, timeout},
+};
+use tonic::{Code, Status, Streaming};
+
+use crate::{
+    config,
+    slots::{self, Slots},
+    store::{self, CopyError},
+};
+
+/// How long a peer may take to say whether it gives a snapshot.
+const ANSWER: Duration = Duration::from_secs(5);
+/// How long it may take to make one: its view may be large.
+const MAKING: Duration = Duration::from_secs(600);
+/// How long the next message may take.
+const NEXT: Duration = Duration::from_secs(30);
+/// How long peers are asked again that give one to somebody else.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The pause before.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Why a peer's snapshot is not taken.
+#[derive(Debug, thiserror::Error)]
+enum FetchError {
+    #[error("it cannot be reached")]
+    Connect(#[from] tonic::transport::Error),
+    #[error("snapshot.token_file")]
+    Token(#[from] NoToken),
+    #[error("it gives none: {}", .0.message())]
+    Refused(Box<Status>),
+    #[error("it does not answer in time")]
+    Silent,
+    #[error("it sends something else than it says: {0}")]
+    Malformed(&'static str),
+    #[error("it cannot be gone on with")]
+    Copy(#[from] CopyError),
+    #[error("its file cannot be written")]
+    File(#[from] io::Error),
+    #[error("its file cannot be opened")]
+    Open(#[from] OpenError),
+}
+
+impl From<Status> for FetchError {
+    fn from(status: Status) -> Self {
+        Self::Refused(Box::new(status))
+    }
+}
+
+impl FetchError {
+    /// Whether the same peer may give one a little later.
+    fn is_busy(&self) -> bool {
+        matches!(self, Self::Refused(status) if status.code() == Code::ResourceExhausted)
+    }
+}
+
+/// Where peers are, if that is set.
+pub(super) fn peers(settings: &config::Snapshot) -> Result<Option<Target>, StartError> {
+    let Some(url) = &settings.peers else { return Ok(None) };
+    let target = url.parse().map_err(|error| {
+        StartError::Other(format!("snapshot.peers is no address: {url}: {error}").into())
+    });
+    target.map(Some)
+}
+
+/// Takes a view from a peer; says whether there is one now.
+pub(super) async fn fetch(
+    peers: &Target,
+    token_file: Option<&Path>,
+    slots: &Slots,
+    view: &Path,
+    listens: SocketAddr,
+) -> io::Result<bool> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let mut is_busy = false;
+        let addresses = peers.addresses().await.unwrap_or_else(|error| {
+            tracing::info!(%error, "no peer is found");
+            Default::default()
+        });
+        for peer in addresses.into_iter().filter(|peer| !is_own(*peer, listens.port())) {
+            tracing::info!(%peer, "asking for a snapshot");
+            match fetch_from(peers, peer, token_file, slots, view).await {
+                Ok(position) => {
+                    tracing::info!(%peer, %position, "the view is a snapshot of a peer's");
+                    return Ok(true);
+                }
+                Err(error) => {
+                    is_busy |= error.is_busy();
+                    tracing::warn!(%peer, error = chain(&error), "no snapshot is taken");
+                }
+            }
+        }
+        if !is_busy || Instant::now() >= until {
+            slots::remove(&slots.fetched())?;
+            return Ok(false);
+        }
+        sleep(AGAIN).await;
+    }
+}
+
+async fn fetch_from(
+    peers: &Target,
+    peer: SocketAddr,
+    token_file: Option<&Path>,
+    slots: &Slots,
+    view: &Path,
+) -> Result<Position, FetchError> {
+    let mut client = ViewServiceClient::new(peers.at(peer).connect().await?);
+    let request = dial::request(SnapshotRequest {}, token_file)?;
+    let asking = timeout(ANSWER, client.snapshot(request)).await;
+    let mut messages = asking.map_err(|_| FetchError::Silent)??.into_inner();
+    let header = match next(&mut messages, MAKING).await? {
+        Some(Part::Header(header)) => header,
+        _ => return Err(FetchError::Malformed("there is no header")),
+    };
+    store::check_schema(header.schema_version)?;
+    let path = slots.fetched();
+    receive(&path, &header, &mut messages).await?;
+    let position = store::check(&path).await?;
+    if position.to_string() != header.position {
+        return Err(FetchError::Malformed("its checkpoints are others"));
+    }
+    // First what is parked: with it alone a view can still be made from the streams.
+    store::unpack(&path, &slots.letters()).await?;
+    File::open(&path).await?.sync_all().await?;
+    // The log of a view that is gone must not be taken for one of this view.
+    slots::remove(view)?;
+    slots::rename(&path, view)?;
+    Ok(position)
+}
+
+/// Writes what a peer sends into a file, if it is what was said.
+async fn receive(
+    path: &Path,
+    header: &SnapshotHeader,
+    messages: &mut Streaming<SnapshotResponse>,
+) -> Result<(), FetchError> {
+    slots::remove(path)?;
+    let mut file = File::create(path).await?;
+    let mut hasher = blake3::Hasher::new();
+    while let Some(part) = next(messages, NEXT).await? {
+        let Part::Data(data) = part else {
+            return Err(FetchError::Malformed("there are two headers"));
+        };
+        hasher.update(&data);
+        if hasher.count() > header.size {
+            return Err(FetchError::Malformed("it is longer"));
+        }
+        file.write_all(&data).await?;
+    }
+    file.sync_all().await?;
+    if hasher.count() != header.size {
+        return Err(FetchError::Malformed("it is shorter"));
+    }
+    if header.hash != hasher.finalize().as_bytes() {
+        return Err(FetchError::Malformed("its hash is another"));
+    }
+    Ok(())
+}
+
+async fn next(
+    messages: &mut Streaming<SnapshotResponse>,
+    longest: Duration,
+) -> Result<Option<Part>, FetchError> {
+    let message = timeout(longest, messages.message()).await.map_err(|_| FetchError::Silent)??;
+    match message {
+        None => Ok(None),
+        Some(SnapshotResponse { part: None }) => Err(FetchError::Malformed("a part is empty")),
+        Some(SnapshotResponse { part }) => Ok(part),
+    }
+}
