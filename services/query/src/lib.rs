@@ -13,19 +13,21 @@ mod fallback;
 pub mod feed;
 mod grpc;
 mod incomplete;
+mod origin;
 mod pages;
 mod rebuild;
 mod replay;
 mod slots;
 pub mod store;
 pub mod thread;
+mod visible;
 
 use std::sync::Arc;
 
 use agora_proto::admin::v1::view_service_server::ViewServiceServer;
 use bus_schema::Source;
 use chassis::{
-    Host, Running, StartError, Watermarks,
+    Host, Running, StartError, Watermarks, database,
     dead_letter::{self, Letterbox},
     host::MAX_RESPONSE_BYTES,
     leader::Leadership,
@@ -38,10 +40,12 @@ pub use replay::Replay;
 
 use consumer::Writer;
 use fallback::Fallback;
+use origin::Origin;
 use pages::Pages;
 use rebuild::{Rebuilder, Served};
 use slots::Slots;
 use store::{Reader, View};
+use visible::Visible;
 
 /// Puts the service into a process.
 ///
@@ -51,7 +55,9 @@ pub async fn mount(host: &mut Host, config: &Config) -> Result<(), StartError> {
     let keys = host.keys(Some(config.database.folder()))?;
     let slots = Slots::new(&config.database.path);
     let path = slots.serving().map_err(|error| StartError::Other(error.into()))?;
+    let origin = if path.exists() { Origin::File } else { Origin::Streams };
     let mut view = View::open_beside(&path, &slots.letters()).await?;
+    origin.tell();
     let readers = view.readers(config.database.readers).await?;
     let letters = view.letters(1).await?;
     let reader = Reader::new(readers, letters.clone());
@@ -65,14 +71,18 @@ pub async fn mount(host: &mut Host, config: &Config) -> Result<(), StartError> {
     let fallback = fallback.map_err(|error| StartError::Other(error.into()))?;
     let pages = Arc::new(Pages::new());
     let (writer, folder) = Writer::new(view, folded, watermarks.clone(), pages.clone());
+    let writer = writer.measured(Visible::new());
     host.spawn_thread("query view", async move { writer.run().await.close().await });
     let readers = config.database.readers;
     let rebuilder = Rebuilder::new(host, slots, folder.clone(), reader.clone(), readers);
     for source in Source::ALL {
         let served = Served::new(folder.clone(), rebuilder.clone());
-        chassis::consumer::spawn(host, "query", source, served, Leadership::always());
+        let leadership = Leadership::always();
+        chassis::consumer::spawn(host, "query", source, served, leadership, &watermarks);
     }
 
+    // The letters' file stands beside the view's, on the same disk, and is never replaced.
+    database::watch(host, "query", letters.clone());
     dead_letter::watch(host, "query", &Source::ALL, letters.clone());
     host.add_letterbox("query", Letterbox::new(&Source::ALL, letters, folder));
 
