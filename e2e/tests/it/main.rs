@@ -11,6 +11,7 @@ mod fallback;
 mod fork;
 mod heal;
 mod kill;
+mod metrics;
 mod postgres;
 mod rebuild;
 mod replicas;
