@@ -13,6 +13,8 @@ OUT = Path(__file__).resolve().parents[2] / "helm" / "agora" / "files" / "dashbo
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 # Grafana's panels are on a grid of 24 columns.
 WIDTH, HEIGHT, COLUMNS = 8, 8, 24
+# Of Grafana 12. Newer ones take it, too.
+SCHEMA = 41
 
 
 class Dashboard:
@@ -37,7 +39,7 @@ class Dashboard:
             "title": f"Agora / {self.title}",
             "description": self.description,
             "tags": ["agora"],
-            "schemaVersion": 41,
+            "schemaVersion": SCHEMA,
             "version": 1,
             "editable": False,
             "graphTooltip": 1,
@@ -136,7 +138,7 @@ def common(panel):
 
 
 def datasource():
-    return {"type": "datasource", "name": "datasource", "label": "Prometheus", "query": "prometheus", "current": {}, "hide": 0, "refresh": 1, "regex": "", "options": []}
+    return {"type": "datasource", "name": "datasource", "label": "Prometheus", "query": "prometheus", "hide": 0, "refresh": 1, "regex": "", "options": []}
 
 
 def namespace():
@@ -146,7 +148,6 @@ def namespace():
         "name": "namespace",
         "label": "Namespace",
         "datasource": DATASOURCE,
-        "definition": query,
         "query": {"query": query, "refId": "namespaces"},
         "includeAll": True,
         "allValue": ".*",
