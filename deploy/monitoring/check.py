@@ -9,6 +9,7 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -42,6 +43,9 @@ def main():
         for panel in json.loads(file.read_text("utf-8"))["panels"]:
             for target in panel.get("targets", []):
                 expressions.append((f"{file.name}: {panel['title']}", target["expr"]))
+    for where, expression in runbooks():
+        expressions.append((where, expression))
+    check_syntax(promtool, expressions)
     check_alerts(alerts)
     check_tests(alerts, tests)
     check_metrics(expressions, recorded)
@@ -54,6 +58,7 @@ def run(what, *command):
     result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8")
     if result.returncode != 0:
         wrong.append(f"{what}:\n{result.stdout}")
+    return result.returncode == 0
 
 
 def parse(file):
@@ -74,6 +79,28 @@ def parse(file):
     if not rules or any("expr" not in rule for rule in rules):
         wrong.append(f"{file.name} is not written as the others are: it cannot be read")
     return rules
+
+
+def runbooks():
+    """The queries that runbooks tell to make: each line is one."""
+    for file in sorted((HERE / "runbooks").glob("*.md")):
+        for block in re.findall(r"```promql\n(.*?)```", file.read_text("utf-8"), re.S):
+            for line in block.splitlines():
+                yield f"runbooks/{file.name}", line
+
+
+def check_syntax(promtool, expressions):
+    """Whether promtool can read every expression, with values for what Grafana puts in."""
+    rules = []
+    for number, (_, expression) in enumerate(expressions):
+        text = expression.replace("$__rate_interval", "5m").replace("$namespace", ".*")
+        rules.append({"record": f"expression_{number}", "expr": text})
+    with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as file:
+        # JSON is YAML, too.
+        json.dump({"groups": [{"name": "expressions", "rules": rules}]}, file)
+        file.flush()
+        if not run("expressions", promtool, "check", "rules", "--lint=none", file.name):
+            wrong[-1] = re.sub(r"expression_(\d+)", lambda number: expressions[int(number[1])][0], wrong[-1])
 
 
 def check_alerts(alerts):

@@ -1,5 +1,5 @@
-//! What the programs measure of themselves: all that rules and dashboards ask for, and what
-//! is said of failures while they last.
+//! What the programs measure of themselves: all that rules, dashboards and runbooks ask for, and
+//! what is said of failures while they last.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -53,7 +53,7 @@ fn series(line: &str) -> Option<(String, BTreeMap<String, String>, f64)> {
     Some((name.to_owned(), labels.collect(), value.parse().ok()?))
 }
 
-/// What rules and dashboards ask for: names of metrics, and the labels that are chosen by.
+/// What rules, dashboards and runbooks ask for: names of metrics, and the labels that are chosen by.
 fn wanted(text: &str) -> BTreeMap<String, BTreeSet<String>> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
     let mut wanted = BTreeMap::<String, BTreeSet<String>>::new();
@@ -89,7 +89,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn all_that_rules_and_dashboards_ask_for_is_exposed() -> Result {
+async fn all_that_rules_dashboards_and_runbooks_ask_for_is_exposed() -> Result {
     let system = System::start().await?;
     let post = create_post(&mut system.client("ada", Role::Author)?, "metrics").await?;
     Writers::start(&system, &post, 20)?.finish().await?;
@@ -112,10 +112,10 @@ async fn all_that_rules_and_dashboards_ask_for_is_exposed() -> Result {
         }
     }
 
-    let monitoring = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/helm/agora/files");
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy");
     let mut asked = 0;
-    for folder in ["rules", "dashboards"] {
-        for file in files(&monitoring.join(folder))? {
+    for folder in ["helm/agora/files/rules", "helm/agora/files/dashboards", "monitoring/runbooks"] {
+        for file in files(&deploy.join(folder))? {
             for (name, labels) in wanted(&fs::read_to_string(&file)?) {
                 let known = exposed.get(&name);
                 let known = known.ok_or_else(|| format!("{name} in {file:?} is not exposed"))?;
