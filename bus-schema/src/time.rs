@@ -32,6 +32,11 @@ impl Time {
         self.0
     }
 
+    /// How long ago it was; nothing if it is still to come, as other machines' clocks differ.
+    pub fn elapsed(self) -> Duration {
+        Duration::from_micros(u64::try_from(Self::now().0.saturating_sub(self.0)).unwrap_or(0))
+    }
+
     /// The moment this long before; the beginning of time if there is none.
     pub fn before(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))

@@ -265,6 +265,8 @@ impl Position {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, path::Path};
+
     use clap::CommandFactory as _;
 
     use super::*;
@@ -302,6 +304,29 @@ mod tests {
         let line = ["agora", "feed", "--role", "author,moderator"];
         let arguments = Arguments::try_parse_from(line).unwrap();
         assert_eq!(arguments.options.role, [Role::Author, Role::Moderator]);
+    }
+
+    /// What operators are told to type at night: `admin SERVICE ARGUMENTS`.
+    #[test]
+    fn runbooks_name_commands_that_there_are() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/monitoring/runbooks");
+        let mut commands = 0;
+        for page in fs::read_dir(folder).unwrap() {
+            let text = fs::read_to_string(page.unwrap().path()).unwrap();
+            for span in text.split(['\n', '`', '|']) {
+                let Some(("admin", rest)) = span.trim().split_once(' ') else { continue };
+                // What is quoted is one word.
+                let parts = rest.split('\'').enumerate().flat_map(|(number, part)| {
+                    if number % 2 == 1 { vec![part] } else { part.split_whitespace().collect() }
+                });
+                let line = ["agora", "admin"].into_iter().chain(parts.skip(1));
+                if let Err(error) = Arguments::try_parse_from(line) {
+                    panic!("{span}: {error}");
+                }
+                commands += 1;
+            }
+        }
+        assert!(commands > 10, "only {commands} commands");
     }
 
     #[test]

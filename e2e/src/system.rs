@@ -605,5 +605,6 @@ async fn http_get(port: u16, path: &str) -> Option<String> {
         Ok::<_, std::io::Error>(answer)
     };
     let answer = timeout(Duration::from_secs(1), get).await.ok()?.ok()?;
-    answer.starts_with("HTTP/1.1 200").then_some(answer)
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    head.starts_with("HTTP/1.1 200").then(|| body.to_owned())
 }

@@ -20,6 +20,7 @@ use crate::{
     check::{nothing_lost, quiet},
     damage::blocks,
     heal::remove,
+    metrics::Exposed,
     write::{Acknowledged, SITE, Writers, create_post},
 };
 
@@ -110,9 +111,17 @@ async fn a_purged_stream_is_refilled_by_an_operator() -> Result {
         answer.is_ok_and(|answer| answer.get_ref().finding.contains("is damaged"))
     })
     .await?;
+    wait_until("the damage to be told", || is_damaged(&system, 1.0)).await?;
     let refill = RefillStreamRequest { source: Source::Comment.into() };
     wait_until("the stream to be refilled", || refilled(&operator, refill)).await?;
+    wait_until("no damage to be told", || is_damaged(&system, 0.0)).await?;
     nothing_lost(&system, &post, &acknowledged).await
+}
+
+/// Whether the metrics say this of the stream.
+async fn is_damaged(system: &System, damaged: f64) -> bool {
+    let exposed = Exposed::by(system, Service::Comment).await;
+    exposed.get("agora_stream_damaged", &[("source", "comment")]) == Some(damaged)
 }
 
 /// Has a stream be filled again; says whether it was done.

@@ -12,6 +12,7 @@ use e2e::{Client, Databases, Result, Role, Service, System, wait_until};
 
 use crate::{
     check::{heads, nothing_lost, quiet},
+    metrics::Exposed,
     write::{SITE, Writers, create_post},
 };
 
@@ -51,6 +52,11 @@ async fn served_from(client: &Client, post: &str) -> Option<ServedFrom> {
     Some(answer.into_inner().served_from())
 }
 
+/// Whether the metrics say this of the fallback.
+async fn is_told(system: &System, fallback: f64) -> bool {
+    Exposed::by(system, Service::Query).await.get("agora_fallback", &[]) == Some(fallback)
+}
+
 async fn owners_answer_while_the_view_is_away(databases: Databases) -> Result {
     let mut system = System::start_on(databases).await?;
     let post = create_post(&mut system.client("ada", Role::Author)?, "away").await?;
@@ -75,6 +81,7 @@ async fn owners_answer_while_the_view_is_away(databases: Databases) -> Result {
         served_from(&reader, &post).await == Some(ServedFrom::Owners)
     })
     .await?;
+    wait_until("it to be told", || is_told(&system, 1.0)).await?;
     assert_eq!(thread(&reader, &post, ThreadOrder::NewestFirst).await?.1, newest.1);
     assert_eq!(thread(&reader, &post, ThreadOrder::OldestFirst).await?.1, oldest.1);
     // Whoever asks: moderators, too, see what everybody sees.
@@ -102,6 +109,7 @@ async fn owners_answer_while_the_view_is_away(databases: Databases) -> Result {
         served_from(&reader, &post).await == Some(ServedFrom::View)
     })
     .await?;
+    wait_until("it to be told", || is_told(&system, 0.0)).await?;
     assert_eq!(thread(&reader, &post, ThreadOrder::NewestFirst).await?, newest);
     nothing_lost(&system, &post, &acknowledged).await
 }

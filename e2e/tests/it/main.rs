@@ -12,6 +12,7 @@ mod fork;
 mod heal;
 mod health;
 mod kill;
+mod metrics;
 mod postgres;
 mod proxy;
 mod rebuild;

@@ -24,6 +24,7 @@ use tonic_types::StatusExt as _;
 
 use crate::{
     check::{nothing_lost, quiet},
+    metrics::Exposed,
     write::{SITE, Writers, create_post},
 };
 
@@ -92,9 +93,13 @@ async fn readers_notice_nothing_of_a_rebuild() -> Result {
     let reader = reader(system.anonymous()?, &post, &stop);
     let writers = Writers::start(&system, &post, 4_000)?;
     writers.reach(100).await?;
-    for request in [REBUILD, UNDO, REBUILD] {
+    for (request, origin) in [(REBUILD, "rebuild"), (UNDO, "undo"), (REBUILD, "rebuild")] {
         let said = rebuild(&operator, request).await?;
         assert!(is_switched(&said), "{said:?}");
+        let exposed = Exposed::by(&system, Service::Query).await;
+        assert_eq!(exposed.get("agora_view_origin", &[("origin", origin)]), Some(1.0));
+        assert_eq!(exposed.get("agora_view_origin", &[("origin", "streams")]), Some(0.0));
+        assert_eq!(exposed.get("agora_rebuild_running", &[]), Some(0.0));
     }
     acknowledged.extend(writers.finish().await?);
     stop.store(true, Ordering::Relaxed);

@@ -6,6 +6,7 @@
 //! is known by that, whatever its sequences say.
 
 mod follow;
+mod lag;
 mod owners;
 pub(crate) mod read;
 mod run;

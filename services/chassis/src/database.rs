@@ -5,6 +5,7 @@ mod next;
 pub(crate) mod postgres;
 mod program;
 mod sqlite;
+mod watch;
 
 use std::{
     fs::File,
@@ -30,6 +31,7 @@ use program::Version;
 pub use postgres::server_readers;
 pub use program::Marked;
 pub use sqlite::{checkpoints, file_readers, lock, options};
+pub use watch::watch;
 
 /// A service's database, open and migrated.
 pub struct Database<B: Backend> {

@@ -60,7 +60,7 @@ impl DeadLetter {
         }
     }
 
-    /// Logs and counts it, once it is parked.
+    /// Logs it, once it is parked.
     pub fn tell(&self) {
         tracing::error!(
             source = %self.source,
@@ -68,7 +68,6 @@ impl DeadLetter {
             error = self.error,
             "event parked"
         );
-        metrics::counter!("agora_parked_total", "source" => self.source.as_str()).increment(1);
     }
 }
 

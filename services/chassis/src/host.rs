@@ -118,6 +118,7 @@ impl Host {
     /// [`StartError`].
     pub async fn open(config: &config::Host, name: &str) -> Result<Self, StartError> {
         telemetry::install_metrics();
+        telemetry::tell_program(name);
         check(&config.server)?;
         let verifier = Verifier::new(&config.auth)
             .map_err(|(path, source)| StartError::PublicKey { path, source })?;

@@ -7,6 +7,7 @@
 
 use std::{convert::Infallible, time::Duration};
 
+use metrics::{Gauge, Unit};
 use sqlx::{ConnectOptions as _, PgConnection, postgres::PgConnectOptions};
 use tokio::{
     sync::watch,
@@ -31,6 +32,12 @@ impl Leadership {
     /// Of a process that has its database for itself.
     pub fn always() -> Self {
         Self(watch::Sender::new(true).subscribe())
+    }
+
+    /// Of a service whose database belongs to one process.
+    pub(crate) fn alone(service: &str) -> Self {
+        gauge(service).set(1.0);
+        Self::always()
     }
 
     /// Asks for the lock as long as the process runs.
@@ -84,7 +91,7 @@ enum Ended {
 }
 
 async fn campaign(service: &str, session: &PgConnectOptions, leads: &watch::Sender<bool>) {
-    let gauge = metrics::gauge!("agora_leader", "service" => service.to_owned());
+    let gauge = gauge(service);
     loop {
         gauge.set(0.0);
         let Err(ended) = hold(service, session, leads, &gauge).await;
@@ -97,12 +104,21 @@ async fn campaign(service: &str, session: &PgConnectOptions, leads: &watch::Send
     }
 }
 
+fn gauge(service: &str) -> Gauge {
+    metrics::describe_gauge!(
+        "agora_leader",
+        Unit::Count,
+        "1 while this replica of a service runs its relay and its consumers"
+    );
+    metrics::gauge!("agora_leader", "service" => service.to_owned())
+}
+
 /// Waits for the lock, and holds it until something fails.
 async fn hold(
     service: &str,
     session: &PgConnectOptions,
     leads: &watch::Sender<bool>,
-    gauge: &metrics::Gauge,
+    gauge: &Gauge,
 ) -> Result<Infallible, Ended> {
     let mut connection = timeout(ANSWER, session.connect()).await??;
     let mut every = interval(PING);

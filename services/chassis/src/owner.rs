@@ -17,7 +17,7 @@ use crate::{
     database::{self, OpenError},
     dead_letter::{self, Letterbox},
     journal::Backend,
-    relay::{Healing, Keeper, Orders, Relay, Remote},
+    relay::{self, Healing, Keeper, Orders, Relay, Remote},
 };
 
 /// The rules of a service, without I/O.
@@ -61,6 +61,11 @@ pub trait Domain: Send + Sync + 'static {
     /// # Errors
     /// As [`Self::apply`].
     fn reply(state: &Self::State, event: &Event) -> Result<Self::Reply, ApplyError>;
+
+    /// As what an event of the service's own is counted: one of a few names.
+    fn counted_as(event: &Event) -> &'static str {
+        bus_schema::kind_name(&event.kind)
+    }
 }
 
 /// An event that cannot be folded, and why.
@@ -258,10 +263,12 @@ pub async fn start<S: Store>(
         health,
     );
     host.spawn(&format!("{source} relay"), relay.run());
+    relay::watch(host, remote, readers.clone(), watermarks.clone(), committer.gate());
     for consumed in S::Domain::CONSUMES {
         let (committer, leadership) = (committer.clone(), leadership.clone());
-        consumer::spawn(host, source.as_str(), *consumed, committer, leadership);
+        consumer::spawn(host, source.as_str(), *consumed, committer, leadership, &watermarks);
     }
+    database::watch(host, source.as_str(), readers.clone());
     // Its own, too: a fork takes them out of the journal.
     dead_letter::watch(host, source.as_str(), &Source::ALL, readers.clone());
     let letters = Letterbox::new(&Source::ALL, readers.clone(), committer.clone());

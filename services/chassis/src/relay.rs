@@ -6,14 +6,17 @@
 //! program cannot heal writes stop.
 
 mod compare;
+mod damage;
 mod keeper;
 mod publish;
 mod restore;
 mod run;
 mod stream;
 mod verify;
+mod watch;
 
 pub(crate) use keeper::{Checked, Keeper, Orders, Proof};
 pub(crate) use restore::{RestoreError, Restored};
 pub(crate) use run::{Healing, Relay};
 pub(crate) use stream::Remote;
+pub(crate) use watch::watch;

@@ -20,7 +20,7 @@ use tracing_subscriber::{
 use crate::config::{self, LogFormat};
 
 pub use prometheus::render;
-pub(crate) use prometheus::{install as install_metrics, upkeep};
+pub(crate) use prometheus::{install as install_metrics, tell_program, upkeep};
 pub use trace::{span_parent, traceparent};
 
 /// Keeps the telemetry of a process going. When it is dropped, at the end of `main`,

@@ -267,6 +267,19 @@ impl chassis::owner::Domain for Moderation {
             _ => return Err("an event of another source".into()),
         })
     }
+
+    fn counted_as(event: &Event) -> &'static str {
+        let Kind::RevisionDecided(decided) = &event.kind else {
+            return bus_schema::kind_name(&event.kind);
+        };
+        match (decided.decision(), decided.cause()) {
+            (Decision::Approved, Cause::Moderator) => "approved_by_moderator",
+            (Decision::Approved, _) => "approved_by_policy",
+            (Decision::Rejected, Cause::Moderator) => "rejected_by_moderator",
+            (Decision::Rejected, _) => "rejected_by_policy",
+            (Decision::Pending | Decision::Unspecified, _) => "held",
+        }
+    }
 }
 
 /// Whether a person may decide on a revision: its number, and the decision before.

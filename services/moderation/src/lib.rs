@@ -11,6 +11,7 @@ mod consumer;
 pub mod domain;
 mod error;
 mod grpc;
+mod queue;
 pub mod rules;
 pub mod store;
 
@@ -37,9 +38,11 @@ async fn mount_on<S: Store>(host: &mut Host, config: &Config, store: S) -> Resul
     let keys = host.keys(config.database.folder())?;
     let settings = owner::Settings { database: &config.database, nats: &config.nats };
     let owned = owner::start(host, store, settings).await?;
+    let reader = S::reader(owned.readers);
+    queue::watch(host, reader.clone());
     let service = grpc::Service {
         committer: owned.committer,
-        reader: S::reader(owned.readers),
+        reader,
         watermarks: owned.watermarks,
         sealer: Sealer::new(&keys),
         keys,

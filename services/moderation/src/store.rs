@@ -55,6 +55,10 @@ pub trait Read: Clone + Send + Sync + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<Case>, sqlx::Error>> + Send;
 
+    /// How many cases wait for a moderator, on every site, and since when the oldest of them
+    /// does.
+    fn waiting(&self) -> impl Future<Output = Result<(u64, Option<Time>), sqlx::Error>> + Send;
+
     /// One revision of a comment.
     fn revision(
         &self,

@@ -26,7 +26,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use crate::{pages::Pages, store::View};
+use crate::{pages::Pages, store::View, visible::Visible};
 
 /// How many events of a source one transaction takes at most: a view that is far behind
 /// has nobody waiting for its disk.
@@ -108,6 +108,8 @@ pub(crate) struct Writer {
     /// The newest revision that was folded.
     folded: Option<RevisionId>,
     freeze: Option<Freeze>,
+    /// What measures it, if readers see it.
+    visible: Option<Visible>,
 }
 
 impl Writer {
@@ -123,7 +125,13 @@ impl Writer {
         let pauses = Arc::default();
         let folder = Folder { requests: sender, watermarks: watched, repairs: true, pauses };
         let (held, freeze) = (BTreeMap::new(), None);
-        (Self { view, requests, watermarks, pages, held, folded, freeze }, folder)
+        let visible = None;
+        (Self { view, requests, watermarks, pages, held, folded, freeze, visible }, folder)
+    }
+
+    /// The same, of a view that readers see.
+    pub(crate) fn measured(self, visible: Visible) -> Self {
+        Self { visible: Some(visible), ..self }
     }
 
     /// Writes until every [`Folder`] is dropped, and returns the view.
@@ -281,6 +289,9 @@ impl Writer {
         self.pages.forget(&posts);
         for batch in batches {
             self.watermarks.set(batch.source, batch.to.sequence);
+            if let Some(visible) = &self.visible {
+                visible.seen(batch);
+            }
             if batch.source == Source::Comment {
                 self.folded = self.folded.max(pair::newest(&batch.deliveries));
             }

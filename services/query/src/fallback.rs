@@ -16,6 +16,7 @@ use std::{
 
 use bus_schema::{Source, Time};
 use chassis::{Host, Position, Watermarks, host::Health};
+use metrics::Unit;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -55,6 +56,12 @@ impl Fallback {
         settings: &config::Fallback,
         watermarks: &Watermarks,
     ) -> Result<Option<Self>, config::FallbackError> {
+        metrics::describe_gauge!(
+            "agora_fallback",
+            Unit::Count,
+            "1 while the owners answer reads instead of the view"
+        );
+        tell(false);
         let Some(owners) = Owners::open(settings)? else { return Ok(None) };
         let after = Duration::from_millis(settings.after_ms);
         let state = Arc::new(Mutex::new(State::new(after)));
@@ -83,6 +90,8 @@ impl Fallback {
     async fn look(&self, watermarks: &Watermarks, health: &Health) {
         let now = Instant::now();
         if self.state().rests(now) {
+            // A read may have found that they do not answer.
+            tell(false);
             return;
         }
         let heads = match timeout(ANSWER, self.owners.heads()).await {
@@ -100,7 +109,7 @@ impl Fallback {
             state.looked(now, heads.map(|heads| (heads, Time::now())), reached);
             (before != state.is_on(), state.is_on(), state.said())
         };
-        metrics::gauge!("agora_fallback").set(f64::from(u8::from(is_on)));
+        tell(is_on);
         if changed {
             tracing::warn!(fallback = is_on, "reads are answered from elsewhere");
         }
@@ -176,4 +185,9 @@ impl Fallback {
         }
         Ok(answer?)
     }
+}
+
+/// Has the metrics say who answers.
+fn tell(is_on: bool) {
+    metrics::gauge!("agora_fallback").set(f64::from(u8::from(is_on)));
 }

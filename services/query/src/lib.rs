@@ -13,6 +13,7 @@ mod fallback;
 pub mod feed;
 mod grpc;
 mod incomplete;
+mod origin;
 mod pages;
 mod ready;
 mod rebuild;
@@ -21,13 +22,14 @@ mod slots;
 mod snapshot;
 pub mod store;
 pub mod thread;
+mod visible;
 
 use std::sync::Arc;
 
 use agora_proto::admin::v1::view_service_server::ViewServiceServer;
 use bus_schema::Source;
 use chassis::{
-    Host, Running, StartError, Watermarks,
+    Host, Running, StartError, Watermarks, database,
     dead_letter::{self, Letterbox},
     host::MAX_RESPONSE_BYTES,
     leader::Leadership,
@@ -40,12 +42,14 @@ pub use replay::Replay;
 
 use consumer::Writer;
 use fallback::Fallback;
+use origin::Origin;
 use pages::Pages;
 use ready::Complete;
 use rebuild::{Rebuilder, Served};
 use slots::Slots;
 use snapshot::Giver;
 use store::{Reader, View};
+use visible::Visible;
 
 /// Puts the service into a process.
 ///
@@ -56,7 +60,9 @@ pub async fn mount(host: &mut Host, config: &Config) -> Result<(), StartError> {
     let slots = Slots::new(&config.database.path);
     snapshot::prepare(&slots, &config.snapshot, host.grpc_address()).await?;
     let path = slots.serving().map_err(|error| StartError::Other(error.into()))?;
+    let origin = if path.exists() { Origin::File } else { Origin::Streams };
     let mut view = View::open_beside(&path, &slots.letters()).await?;
+    origin.tell();
     let readers = view.readers(config.database.readers).await?;
     let letters = view.letters(1).await?;
     let reader = Reader::new(readers, letters.clone());
@@ -72,6 +78,7 @@ pub async fn mount(host: &mut Host, config: &Config) -> Result<(), StartError> {
     let complete = Complete::new(complete);
     let pages = Arc::new(Pages::new());
     let (writer, folder) = Writer::new(view, folded, watermarks.clone(), pages.clone());
+    let writer = writer.measured(Visible::new());
     host.spawn_thread("query view", async move { writer.run().await.close().await });
     let readers = config.database.readers;
     ready::watch(host, &watermarks, &folder, fallback.as_ref(), &complete);
@@ -79,9 +86,12 @@ pub async fn mount(host: &mut Host, config: &Config) -> Result<(), StartError> {
     let giver = Giver::new(host, slots, folder.clone(), rebuilder.clone(), complete);
     for source in Source::ALL {
         let served = Served::new(folder.clone(), rebuilder.clone());
-        chassis::consumer::spawn(host, "query", source, served, Leadership::always());
+        let leadership = Leadership::always();
+        chassis::consumer::spawn(host, "query", source, served, leadership, &watermarks);
     }
 
+    // The letters' file stands beside the view's, on the same disk, and is never replaced.
+    database::watch(host, "query", letters.clone());
     dead_letter::watch(host, "query", &Source::ALL, letters.clone());
     host.add_letterbox("query", Letterbox::new(&Source::ALL, letters, folder));
 

@@ -7,6 +7,7 @@
 
 mod beside;
 mod error;
+mod gauges;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -25,11 +26,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     consumer::{Folder, Frozen},
+    origin::Origin,
     slots::{self, Slots},
     store::{Digest, Reader, Snapshot, View},
 };
 
 use beside::Beside;
+use gauges::Gauges;
 
 pub(crate) use error::RebuildError;
 
@@ -101,6 +104,7 @@ impl Rebuilder {
         reader: Reader,
         readers: u32,
     ) -> Self {
+        Gauges::describe();
         Self {
             slots,
             folder,
@@ -126,6 +130,7 @@ impl Rebuilder {
         listener: &Listener,
     ) -> Result<(), RebuildError> {
         let _running = self.running.try_lock().map_err(|_| RebuildError::Running)?;
+        let _gauges = Gauges::start();
         tokio::select! {
             made = self.make(wanted, listener) => made,
             () = listener.closed() => Err(RebuildError::Abandoned),
@@ -153,7 +158,8 @@ impl Rebuilder {
         if !wanted.undo {
             view = self.compare(view, wanted.accept_differences, listener).await?;
         }
-        self.switch(view, listener).await
+        let origin = if wanted.undo { Origin::Undo } else { Origin::Rebuild };
+        self.switch(view, origin, listener).await
     }
 
     /// The view that is there, if it is of use: the old one to go back to; one that was begun
@@ -212,8 +218,7 @@ impl Rebuilder {
             if said.elapsed() >= SAY_EVERY {
                 said = Instant::now();
                 let (done, total) = (events(now), events(wanted_now));
-                let told = listener.send(Progress { phase: Phase::Folding, done, total }).await;
-                told.map_err(|_| RebuildError::Abandoned)?;
+                tell(listener, Progress { phase: Phase::Folding, done, total }).await?;
             }
             beside.moved(SAY_EVERY).await?;
         }
@@ -288,16 +293,22 @@ impl Rebuilder {
         Err(RebuildError::Differs(differences))
     }
 
-    async fn switch(&self, view: View, listener: &Listener) -> Result<(), RebuildError> {
+    async fn switch(
+        &self,
+        view: View,
+        origin: Origin,
+        listener: &Listener,
+    ) -> Result<(), RebuildError> {
         let (mut view, frozen) = self.meet(view, &Source::ALL, listener).await?;
         say(listener, Phase::Switched, &mut view).await?;
-        self.switch_over(view, frozen, true).await
+        self.switch_over(view, frozen, origin).await
     }
 
     /// Makes a view of what the owners hold now, where the served one holds what they do not,
     /// and switches to it.
     pub(crate) async fn rewind(&self, source: Source) -> Result<(), RebuildError> {
         let _running = self.running.try_lock().map_err(|_| RebuildError::Running)?;
+        let _gauges = Gauges::start();
         tokio::select! {
             made = self.make_rewound(source) => made,
             () = self.shutdown.cancelled() => Err(chassis::Error::ShuttingDown.into()),
@@ -333,7 +344,7 @@ impl Rebuilder {
         if planted::is("rewind-in-place") {
             view.make_indexes().await?;
             let frozen = self.folder.freeze(Position::ZERO).await?;
-            return self.switch_over(view, frozen, false).await;
+            return self.switch_over(view, frozen, Origin::Rewind).await;
         }
         // Nobody listens: it is done by itself.
         let (listener, mut said) = mpsc::channel::<Progress>(1);
@@ -346,8 +357,7 @@ impl Rebuilder {
         view.make_indexes().await?;
         let (view, frozen) = self.meet(view, &others, &listener).await?;
         drop((listener, drain));
-        // The old one is of no use: it holds what its sources do not.
-        self.switch_over(view, frozen, false).await?;
+        self.switch_over(view, frozen, Origin::Rewind).await?;
         tracing::warn!(%source, to = %wanted, "rewound");
         Ok(())
     }
@@ -356,7 +366,7 @@ impl Rebuilder {
         &self,
         view: View,
         frozen: Frozen,
-        keeps_old: bool,
+        origin: Origin,
     ) -> Result<(), RebuildError> {
         let (slots, reader) = (self.slots.clone(), self.reader.clone());
         let pool = view.readers(self.readers).await?;
@@ -366,11 +376,13 @@ impl Rebuilder {
             let before = reader.replace(pool);
             let mut old = frozen.switch(view).await?;
             old.note_repairs().await?;
-            tracing::info!(old = %old.path().display(), "another view is served");
+            tracing::info!(old = %old.path().display(), ?origin, "another view is served");
+            origin.tell();
             before.close().await;
             let path = old.path().to_owned();
             old.close().await?;
-            if !keeps_old {
+            // After a rewind it is of no use: it holds what its sources do not.
+            if origin == Origin::Rewind {
                 slots::remove(&path).map_err(RebuildError::File)?;
             }
             Ok(())
@@ -410,8 +422,13 @@ impl Sink for Served {
 
 async fn say(listener: &Listener, phase: Phase, view: &mut View) -> Result<(), RebuildError> {
     let done = events(view.position().await?);
-    let told = listener.send(Progress { phase, done, total: done }).await;
-    told.map_err(|_| RebuildError::Abandoned)
+    tell(listener, Progress { phase, done, total: done }).await
+}
+
+/// Tells the listener and the metrics.
+async fn tell(listener: &Listener, progress: Progress) -> Result<(), RebuildError> {
+    Gauges::tell(progress);
+    listener.send(progress).await.map_err(|_| RebuildError::Abandoned)
 }
 
 /// What a position says of these sources alone.

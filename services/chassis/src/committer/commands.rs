@@ -63,6 +63,7 @@ impl<S: Store> Writer<S> {
             self.end(decided).await?
         };
         self.watermarks.raise(Position::ZERO.with(S::Domain::SOURCE, log.head.sequence));
+        log.count::<S::Domain>();
 
         let position = self.watermarks.reached();
         let mut outcomes = Vec::with_capacity(items.len());

@@ -56,6 +56,7 @@ impl<S: Store> Writer<S> {
 
         let position = Position::ZERO.with(S::Domain::SOURCE, log.head.sequence);
         self.watermarks.raise(position.with(batch.source, batch.to.sequence));
+        log.count::<S::Domain>();
         for letter in letters {
             letter.tell();
             self.parked.entry(letter.source).or_default().insert(letter.aggregate);

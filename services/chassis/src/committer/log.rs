@@ -1,8 +1,10 @@
+use std::collections::BTreeMap;
+
 use bus_schema::{Checkpoint, Event, EventId, RequestMark, Source, Time};
 
 use crate::{
     journal::{RequestKey, RequestRow, Row},
-    owner::Draft,
+    owner::{Domain, Draft},
     planted,
 };
 
@@ -49,6 +51,19 @@ impl Log {
         };
         self.head = before.extend(&bytes);
         self.push(Row { sequence: self.head.sequence, hash: self.head.hash, event: bytes }, event)
+    }
+
+    /// Counts its events, once they are committed.
+    pub(super) fn count<D: Domain>(&self) {
+        let mut counts = BTreeMap::<&'static str, u64>::new();
+        for event in &self.events {
+            *counts.entry(D::counted_as(event)).or_default() += 1;
+        }
+        let source = self.source.as_str();
+        for (event, count) in counts {
+            metrics::counter!("agora_events_total", "source" => source, "event" => event)
+                .increment(count);
+        }
     }
 
     /// Takes over an event that has its place already.

@@ -159,6 +159,7 @@ impl<S: Store> Writer<S> {
         let applied = self.apply_first(head, source, aggregate, actor).await;
         let Some(Tried { letter, log }) = self.end(applied).await? else { return Ok(false) };
         self.watermarks.raise(Position::ZERO.with(S::Domain::SOURCE, log.head.sequence));
+        log.count::<S::Domain>();
         Action::now(&letter, actor, Done::Retried).tell();
         Ok(true)
     }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use bus_schema::{Checkpoint, Sequence, Source};
+use metrics::Unit;
 use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::{
     sync::{Semaphore, mpsc, watch},
@@ -121,6 +122,11 @@ impl<S: Store> Writer<S> {
         database: Database<S::Backend>,
         watermarks: Watermarks,
     ) -> SqlResult<(Self, Committer<S>)> {
+        metrics::describe_counter!(
+            "agora_events_total",
+            Unit::Count,
+            "How many events this replica has committed to its source's journal, by what happened"
+        );
         let Database { writer: mut connection, options, readers, file, .. } = database;
         let identity = S::Backend::identity(&mut connection).await?;
         let head = S::Backend::head(&mut connection).await?;

@@ -10,8 +10,8 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::Instrument as _;
 
-use super::{Batch, Delivery, MAX_READ_AHEAD, Owners, Sink, follow::follow, read::ReadError};
-use crate::{Error, Host, host::Health, leader::Leadership, telemetry};
+use super::{Batch, Delivery, MAX_READ_AHEAD, Owners, Sink, follow::follow, lag, read::ReadError};
+use crate::{Error, Host, Watermarks, host::Health, leader::Leadership, telemetry};
 
 /// A batch should keep other work waiting no longer than this.
 const BATCH_TIME: Duration = Duration::from_millis(10);
@@ -39,13 +39,16 @@ pub struct Consumer<K: Sink> {
 }
 
 /// Starts a consumer in a host; it runs while this process leads, until the host shuts down.
+/// How far it is behind, the watermarks tell.
 pub fn spawn<K: Sink>(
     host: &mut Host,
     service: &str,
     source: Source,
     sink: K,
     leadership: Leadership,
+    watermarks: &Watermarks,
 ) {
+    lag::watch(host, service, source, watermarks);
     let name = format!("{service} consumer of {source}");
     let consumer = Consumer {
         source,
@@ -181,9 +184,6 @@ async fn apply<K: Sink>(
     from: Checkpoint,
     delivered: &mut mpsc::Receiver<Delivery>,
 ) -> Result<(), Ended> {
-    let applied = metrics::counter!(
-        "agora_consumer_applied_total", "source" => source.as_str()
-    );
     let mut checkpoint = from;
     let mut size = MIN_BATCH;
     let mut waiting = Vec::new();
@@ -219,7 +219,6 @@ async fn apply<K: Sink>(
 
         let started = Instant::now();
         sink.apply(batch).instrument(span).await.map_err(Ended::Apply)?;
-        applied.increment(count as u64);
         checkpoint = to;
         let took = started.elapsed();
         size = next_size::<K>(size, count, took);

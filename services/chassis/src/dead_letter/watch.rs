@@ -4,6 +4,7 @@
 use std::{convert::Infallible, time::Duration};
 
 use bus_schema::Source;
+use metrics::Unit;
 use sqlx::Pool;
 use tokio::time::interval;
 
@@ -20,6 +21,11 @@ pub fn watch<L: Letters>(
     sources: &'static [Source],
     readers: Pool<L>,
 ) {
+    metrics::describe_gauge!(
+        "agora_dead_letters",
+        Unit::Count,
+        "How many events of a source a service has parked"
+    );
     let name = format!("{service} dead letters");
     let health = host.health(&name);
     health.set_ready(true, "not counted yet");

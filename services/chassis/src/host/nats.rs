@@ -1,6 +1,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use async_nats::{Client, ConnectOptions, Event};
+use metrics::Unit;
 use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -128,11 +129,21 @@ impl Nats {
 
     /// Checks the server after every connect, and says what is wrong as health.
     pub(super) async fn watch(mut self, health: Health, shutdown: CancellationToken) {
+        metrics::describe_gauge!(
+            "agora_nats_connected",
+            Unit::Count,
+            "1 while this process is connected to a NATS server that it can use"
+        );
+        let gauge = metrics::gauge!("agora_nats_connected");
         loop {
             let link = *self.links.borrow_and_update();
+            let mut is_usable = false;
             match link {
                 Link::Connected => match self.check().await {
-                    Ok(()) => health.set_ready(true, "connected"),
+                    Ok(()) => {
+                        is_usable = true;
+                        health.set_ready(true, "connected");
+                    }
                     Err(error) => {
                         tracing::error!(%error, "NATS cannot be used");
                         health.set_ready(false, &error.to_string());
@@ -141,6 +152,7 @@ impl Nats {
                 // Reads and, in a running service, writes go on without NATS.
                 Link::Pending | Link::Failed => health.set_ready(true, "not connected"),
             }
+            gauge.set(f64::from(u8::from(is_usable)));
             if !matches!(shutdown.run_until_cancelled(self.links.changed()).await, Some(Ok(()))) {
                 return;
             }

@@ -50,12 +50,12 @@ impl Backend for Sqlite {
 
     fn attend(
         _host: &mut Host,
-        _service: Source,
+        service: Source,
         _consumes: &'static [Source],
         _database: &Database<Self>,
         _watermarks: &Watermarks,
     ) -> Leadership {
-        Leadership::always()
+        Leadership::alone(service.as_str())
     }
 
     async fn identity(_connection: &mut SqliteConnection) -> SqlResult<String> {

@@ -17,8 +17,6 @@ type Answer = Pin<Box<dyn Future<Output = Result<PublishAck, PublishError>> + Se
 pub(super) struct Publisher<'r> {
     remote: &'r Remote,
     on_their_way: VecDeque<(Sequence, Answer)>,
-    /// The last one that the stream is known to hold.
-    pub(super) stored: Sequence,
 }
 
 /// Why publishing has ended.
@@ -33,8 +31,8 @@ pub(super) enum Failed {
 }
 
 impl<'r> Publisher<'r> {
-    pub(super) const fn new(remote: &'r Remote, stored: Sequence) -> Self {
-        Self { remote, on_their_way: VecDeque::new(), stored }
+    pub(super) const fn new(remote: &'r Remote) -> Self {
+        Self { remote, on_their_way: VecDeque::new() }
     }
 
     /// Whether answers are missing.
@@ -79,7 +77,6 @@ impl<'r> Publisher<'r> {
         if stored.sequence != sequence.0 {
             return Err(Failed::Misplaced(sequence, stored.sequence));
         }
-        self.stored = sequence;
         Ok(())
     }
 }

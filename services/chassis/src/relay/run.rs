@@ -11,6 +11,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
     compare::{CompareError, Finding, compare},
+    damage::Damage,
     keeper::Orders,
     publish::{Failed, Publisher},
     stream::{Extent, Remote},
@@ -55,6 +56,7 @@ pub(crate) struct Relay<S: Store> {
     shutdown: CancellationToken,
     health: Health,
     healing: Healing,
+    damage: Damage,
     /// Whether journal and stream were ever found to agree.
     agreed: bool,
 }
@@ -136,6 +138,7 @@ impl<S: Store> Relay<S> {
             shutdown,
             health,
             healing,
+            damage: Damage::new(S::Domain::SOURCE),
             agreed: false,
         }
     }
@@ -170,6 +173,7 @@ impl<S: Store> Relay<S> {
                     self.committer.set_gate(Gate::Halted(found));
                 }
                 Ended::Damaged { what, may_write } => {
+                    self.damage.at_ends(true);
                     tracing::error!(
                         error = what,
                         "the stream is damaged: nothing is published until it is refilled"
@@ -227,6 +231,7 @@ impl<S: Store> Relay<S> {
         mut reverts: watch::Receiver<u64>,
     ) -> Result<Infallible, Ended> {
         let end = self.agree().await?;
+        self.damage.at_ends(false);
         self.agreed = true;
         self.health.set_ready(true, "running");
         self.committer.open_gate(&reverts);
@@ -299,6 +304,7 @@ impl<S: Store> Relay<S> {
                 Finding::Absent => {
                     tracing::info!(stream = self.remote.name(), "stream is absent: making it");
                     self.remote.create().await.map_err(Ended::Create)?;
+                    self.damage.within(false);
                 }
                 Finding::Longer { journal, stream } => self.import(journal, stream).await?,
                 Finding::Foreign(what) => return Err(Ended::Foreign(what)),
@@ -390,12 +396,9 @@ impl<S: Store> Relay<S> {
     /// Publishes what the journal holds beyond `end`, for ever. From time to time the
     /// stream's end is compared again.
     async fn publish_from(&self, end: Checkpoint) -> Result<Infallible, Ended> {
-        let lag = metrics::gauge!(
-            "agora_relay_lag_events", "source" => S::Domain::SOURCE.as_str()
-        );
         // Kept: to take one from the pool costs as much as to read from it.
         let mut connection = self.readers.acquire().await?;
-        let mut publisher = Publisher::new(&self.remote, end.sequence);
+        let mut publisher = Publisher::new(&self.remote);
         let mut sent = end.sequence;
         let mut poll = interval(POLL);
         let mut compared = Instant::now();
@@ -404,7 +407,6 @@ impl<S: Store> Relay<S> {
         tokio::pin!(damage);
         loop {
             let head = heads.borrow_and_update().get(S::Domain::SOURCE);
-            lag.set(head.0.saturating_sub(publisher.stored.0) as f64);
             if head > sent {
                 let rows = S::Backend::rows(&mut connection, sent.next(), CHUNK).await?;
                 for row in &rows {
@@ -432,17 +434,14 @@ impl<S: Store> Relay<S> {
     /// Reads the whole stream once a day, and when a consumer suspects it, until messages of
     /// it are found to be missing.
     async fn look_for_damage(&self) -> Ended {
-        let gauge = metrics::gauge!(
-            "agora_stream_damaged", "source" => S::Domain::SOURCE.as_str()
-        );
         loop {
             let suspected = self.healing.suspicions.raised(S::Domain::SOURCE);
             let asked = timeout(VERIFY_EVERY, suspected).await.is_ok();
             tracing::info!(stream = self.remote.name(), asked, "verifying the stream");
             match self.verify().await {
-                Ok(None) => gauge.set(0.0),
+                Ok(None) => self.damage.within(false),
                 Ok(Some(damage)) => {
-                    gauge.set(1.0);
+                    self.damage.within(true);
                     if self.healing.refills {
                         return damage;
                     }

@@ -28,6 +28,9 @@ pub(crate) struct Extent {
     pub(crate) messages: u64,
     pub(crate) first: u64,
     pub(crate) last: Sequence,
+    pub(crate) bytes: u64,
+    /// How many bytes it may hold, if that is limited.
+    pub(crate) max_bytes: Option<u64>,
     /// When it was made: another time is another stream.
     pub(crate) created: Option<DateTime>,
 }
@@ -67,12 +70,15 @@ impl Remote {
     pub(crate) async fn extent(&self) -> Result<Option<Extent>, async_nats::Error> {
         match self.jetstream.get_stream(self.name()).await {
             Ok(stream) => {
-                let state = &stream.cached_info().state;
+                let info = stream.cached_info();
+                let state = &info.state;
                 Ok(Some(Extent {
                     messages: state.messages,
                     first: state.first_sequence,
                     last: Sequence(state.last_sequence),
-                    created: Some(stream.cached_info().created),
+                    bytes: state.bytes,
+                    max_bytes: u64::try_from(info.config.max_bytes).ok(),
+                    created: Some(info.created),
                 }))
             }
             Err(error) => match error.kind() {

@@ -1,8 +1,11 @@
 use std::{sync::OnceLock, time::Duration};
 
+use metrics::Unit;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
+
+use crate::version::PROGRAM;
 
 /// The upper bounds of histograms of seconds.
 const SECONDS: [f64; 14] =
@@ -27,6 +30,17 @@ fn handle() -> Option<&'static PrometheusHandle> {
 /// Has the metrics of this process recorded, if they are not already.
 pub(crate) fn install() {
     handle();
+}
+
+/// Says which program this is, and of which version.
+pub(crate) fn tell_program(name: &str) {
+    metrics::describe_gauge!(
+        "agora_program",
+        Unit::Count,
+        "Always 1: which program of which version this is"
+    );
+    let labels = [("program", name.to_owned()), ("version", PROGRAM.to_owned())];
+    metrics::gauge!("agora_program", &labels).set(1.0);
 }
 
 /// Keeps histograms small until the process shuts down.

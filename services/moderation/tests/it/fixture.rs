@@ -110,6 +110,11 @@ impl Fixture {
         &self.comment.settings
     }
 
+    /// `[database]` of the moderation service.
+    pub fn moderation_database(&self) -> &config::Database {
+        &self.moderation.settings
+    }
+
     fn connection(&self, user: &str, role: Role) -> Connection {
         self.connection_on(SITE, user, role)
     }

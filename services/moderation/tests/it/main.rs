@@ -5,4 +5,5 @@
 mod dead_letters;
 mod decide;
 mod fixture;
+mod queue;
 mod restart;

@@ -50,7 +50,9 @@ impl Observation {
     fn note(&mut self, code: Code) {
         self.is_ended = true;
         let duration = self.started.elapsed();
-        self.rpc.duration.record(duration);
+        if let Some(histogram) = &self.rpc.duration {
+            histogram.record(duration);
+        }
         self.rpc.count(code);
 
         let (rpc, duration_ms) = (self.rpc.method.rpc.as_str(), duration.as_secs_f64() * 1_000.0);

@@ -3,13 +3,24 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use metrics::{Counter, Histogram};
+use metrics::{Counter, Histogram, Unit};
 use tonic::Code;
 
 use crate::auth::Method;
 
 /// How many gRPC codes there are.
 const CODES: usize = 17;
+/// The codes whose counters are there from the start: the first failure of a method must be
+/// seen as a step from 0. They are those of success and of this side's faults.
+const COUNTED_FROM_THE_START: [Code; 7] = [
+    Code::Ok,
+    Code::Unknown,
+    Code::DeadlineExceeded,
+    Code::ResourceExhausted,
+    Code::Internal,
+    Code::Unavailable,
+    Code::DataLoss,
+];
 /// The name of all methods that there are not: the names that callers make up must not
 /// become metrics.
 const UNKNOWN: &str = "unknown";
@@ -17,28 +28,34 @@ const UNKNOWN: &str = "unknown";
 /// A method and its metrics.
 pub(super) struct Rpc {
     pub(super) method: Method,
-    /// `agora_request_duration_seconds`.
-    pub(super) duration: Histogram,
+    /// `agora_request_duration_seconds`; not of streams, which last as long as they are wanted.
+    pub(super) duration: Option<Histogram>,
     /// `agora_requests_total` by code, made when they are first needed.
     counters: [OnceLock<Counter>; CODES],
 }
 
 impl Rpc {
     fn new(method: Method) -> Arc<Self> {
-        let duration = metrics::histogram!(
-            "agora_request_duration_seconds",
-            "rpc" => method.rpc.clone()
+        let duration = (!method.is_stream).then(
+            || metrics::histogram!("agora_request_duration_seconds", "rpc" => method.rpc.clone()),
         );
-        Arc::new(Self { method, duration, counters: Default::default() })
+        let rpc = Self { method, duration, counters: Default::default() };
+        for code in COUNTED_FROM_THE_START {
+            rpc.counter(code);
+        }
+        Arc::new(rpc)
     }
 
     /// Counts an answer.
     pub(super) fn count(&self, code: Code) {
-        let counter = self.counters[code as usize].get_or_init(|| {
+        self.counter(code).increment(1);
+    }
+
+    fn counter(&self, code: Code) -> &Counter {
+        self.counters[code as usize].get_or_init(|| {
             let rpc = self.method.rpc.clone();
             metrics::counter!("agora_requests_total", "rpc" => rpc, "code" => name(code))
-        });
-        counter.increment(1);
+        })
     }
 }
 
@@ -50,6 +67,16 @@ pub(in crate::host) struct Rpcs {
 
 impl Rpcs {
     pub(in crate::host) fn new(methods: Vec<Method>) -> Self {
+        metrics::describe_counter!(
+            "agora_requests_total",
+            Unit::Count,
+            "How many requests were answered, by method and gRPC code"
+        );
+        metrics::describe_histogram!(
+            "agora_request_duration_seconds",
+            Unit::Seconds,
+            "How long requests took from their head to the end of their answer, streams aside"
+        );
         let rpcs = methods.into_iter().map(|method| (method.rpc.clone(), Rpc::new(method)));
         let unknown = Method { rpc: UNKNOWN.into(), permission: None, is_stream: false };
         Self { by_name: rpcs.collect(), unknown: Rpc::new(unknown) }

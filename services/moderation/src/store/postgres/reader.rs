@@ -1,4 +1,4 @@
-use bus_schema::{CommentId, RevisionId, Site};
+use bus_schema::{CommentId, RevisionId, Site, Time};
 use chassis::rows::signed;
 use sqlx::PgPool;
 
@@ -86,6 +86,15 @@ impl Read for Reader {
         .fetch_all(&self.pool)
         .await?;
         rows.into_iter().map(Case::try_from).collect()
+    }
+
+    async fn waiting(&self) -> Result<(u64, Option<Time>), sqlx::Error> {
+        let (count, oldest): (i64, Option<i64>) = sqlx::query_as(
+            "SELECT count(*), min(open_time) FROM comment WHERE open AND open_time IS NOT NULL",
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok((count.unsigned_abs(), oldest.map(Time::from_micros)))
     }
 
     async fn revision(

@@ -1,0 +1,166 @@
+#!/usr/bin/env python3
+"""Checks rules, their tests, runbooks and dashboards: check.py PROMTOOL
+
+That every metric of Agora's own exists is checked by an end-to-end test, against programs
+that run (e2e/tests/it/metrics.rs).
+"""
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+FILES = HERE.parent / "helm" / "agora" / "files"
+SEVERITIES = ("page", "ticket")
+# What stands in an expression and is no metric.
+WORDS = set("by without on ignoring group_left group_right and or unless bool offset inf nan".split())
+
+wrong = []
+
+
+def main():
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    promtool = sys.argv[1]
+    run("dashboards and their source", sys.executable, HERE / "dashboards" / "generate.py", "--check")
+    rules = sorted((FILES / "rules").glob("*.yaml"))
+    tests = sorted((HERE / "tests").glob("*.yaml"))
+    run("rules", promtool, "check", "rules", *rules)
+    run("tests of rules", promtool, "test", "rules", *tests)
+
+    recorded, alerts, expressions = set(), {}, []
+    for file in rules:
+        for rule in parse(file):
+            expressions.append((f"{file.name}: {rule.get('alert') or rule['record']}", rule["expr"]))
+            if "alert" in rule:
+                alerts[rule["alert"]] = rule
+            else:
+                recorded.add(rule["record"])
+    for file in sorted((FILES / "dashboards").glob("*.json")):
+        for panel in json.loads(file.read_text("utf-8"))["panels"]:
+            for target in panel.get("targets", []):
+                expressions.append((f"{file.name}: {panel['title']}", target["expr"]))
+    for where, expression in runbooks():
+        expressions.append((where, expression))
+    check_syntax(promtool, expressions)
+    check_alerts(alerts)
+    check_tests(alerts, tests)
+    check_metrics(expressions, recorded)
+    if wrong:
+        sys.exit("\n".join(wrong))
+    print(f"{len(alerts)} alerts, {len(expressions)} expressions: all is well")
+
+
+def run(what, *command):
+    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8")
+    if result.returncode != 0:
+        wrong.append(f"{what}:\n{result.stdout}")
+    return result.returncode == 0
+
+
+def parse(file):
+    """The rules of a file, without a library for YAML: they are written in one style."""
+    rules, key = [], None
+    for line in file.read_text("utf-8").splitlines():
+        indent = len(line) - len(line.lstrip())
+        begin = re.match(r"      - (record|alert): (\S+)$", line)
+        pair = re.match(r" +([a-z_]+): ?(.*)$", line)
+        if begin:
+            rules.append({begin[1]: begin[2]})
+            key = None
+        elif key and indent >= 10:
+            rules[-1][key] += line.strip() + "\n"
+        elif rules and pair and indent in (8, 10):
+            key = pair[1] if pair[2] == "|" else None
+            rules[-1][pair[1]] = "" if key else pair[2].strip('"')
+    if not rules or any("expr" not in rule for rule in rules):
+        wrong.append(f"{file.name} is not written as the others are: it cannot be read")
+    return rules
+
+
+def runbooks():
+    """The queries that runbooks tell to make: each line is one."""
+    for file in sorted((HERE / "runbooks").glob("*.md")):
+        for block in re.findall(r"```promql\n(.*?)```", file.read_text("utf-8"), re.S):
+            for line in block.splitlines():
+                yield f"runbooks/{file.name}", line
+
+
+def check_syntax(promtool, expressions):
+    """Whether promtool can read every expression, with values for what Grafana puts in."""
+    rules = []
+    for number, (_, expression) in enumerate(expressions):
+        text = expression.replace("$__rate_interval", "5m").replace("$namespace", ".*")
+        rules.append({"record": f"expression_{number}", "expr": text})
+    with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as file:
+        # JSON is YAML, too.
+        json.dump({"groups": [{"name": "expressions", "rules": rules}]}, file)
+        file.flush()
+        if not run("expressions", promtool, "check", "rules", "--lint=none", file.name):
+            wrong[-1] = re.sub(r"expression_(\d+)", lambda number: expressions[int(number[1])][0], wrong[-1])
+
+
+def check_alerts(alerts):
+    for name, rule in alerts.items():
+        for needed in ("summary", "description"):
+            if not rule.get(needed):
+                wrong.append(f"{name} has no {needed}")
+        if rule.get("severity") not in SEVERITIES:
+            wrong.append(f"{name} has none of the severities {', '.join(SEVERITIES)}")
+        if rule.get("runbook_url") != f"deploy/monitoring/runbooks/{name}.md":
+            wrong.append(f"the runbook_url of {name} is not that of its page")
+    pages = {path.stem: path.read_text("utf-8") for path in (HERE / "runbooks").glob("*.md")}
+    for name in alerts.keys() - pages.keys():
+        wrong.append(f"{name} has no page in runbooks/")
+    for name in pages.keys() - alerts.keys():
+        wrong.append(f"runbooks/{name}.md belongs to no alert")
+    for name, page in pages.items():
+        for heading in ("## What it means", "## Check", "## Fix", "## Wake somebody"):
+            if f"\n{heading}\n" not in page:
+                wrong.append(f"runbooks/{name}.md has no heading {heading}")
+
+
+def check_tests(alerts, tests):
+    """Each alert fires in a test, and does not in another one."""
+    fires, rests = set(), set()
+    for file in tests:
+        found = re.findall(r"alertname: (\w+)\n +exp_alerts:( \[\])?", file.read_text("utf-8"))
+        for name, empty in found:
+            (rests if empty else fires).add(name)
+    for name in alerts:
+        if name not in fires:
+            wrong.append(f"no test has {name} fire")
+        if name not in rests:
+            wrong.append(f"no test has {name} not fire")
+    for name in (fires | rests) - alerts.keys():
+        wrong.append(f"{name} is tested and does not exist")
+
+
+def check_metrics(expressions, recorded):
+    """A metric is Agora's own, recorded by a rule, or known to come from elsewhere."""
+    lines = (HERE / "external-metrics.txt").read_text("utf-8").splitlines()
+    external = {line.split()[0] for line in lines if line.strip() and not line.startswith("#")}
+    used = set()
+    for where, expression in expressions:
+        for metric in metrics(expression):
+            used.add(metric)
+            if not (metric.startswith("agora_") or metric in recorded or metric in external):
+                wrong.append(f"{where}: nobody is known to expose {metric}")
+    for metric in external - used:
+        wrong.append(f"external-metrics.txt: nothing uses {metric}")
+
+
+def metrics(expression):
+    """The names of metrics in an expression of PromQL."""
+    text = re.sub(r'"(\\.|[^"\\])*"', '""', expression)
+    text = re.sub(r"\{[^}]*\}|\[[^\]]*\]", " ", text)
+    text = re.sub(r"\b(by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)", " ", text)
+    names = re.findall(r"(?<![\w:.$])([a-zA-Z_:][\w:]*)(\s*\()?", text)
+    return {name for name, call in names if not call and name.lower() not in WORDS}
+
+
+if __name__ == "__main__":
+    main()

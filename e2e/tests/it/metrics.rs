@@ -1,0 +1,205 @@
+//! What the programs measure of themselves: all that rules, dashboards and runbooks ask for, and
+//! what is said of failures while they last.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use e2e::{Databases, Result, Role, Service, System, wait_until};
+
+use crate::{
+    check::quiet,
+    write::{Writers, create_post},
+};
+
+/// The labels that Prometheus adds to what it scrapes.
+const LABELS_OF_TARGETS: [&str; 5] = ["namespace", "pod", "instance", "job", "le"];
+
+/// What one program exposes: each series by its name and its labels.
+#[derive(Default)]
+pub struct Exposed(Vec<(String, BTreeMap<String, String>, f64)>);
+
+impl Exposed {
+    /// What a service's first replica exposes; nothing while it does not answer.
+    pub async fn by(system: &System, service: Service) -> Self {
+        let text = system.metrics(service).await.unwrap_or_default();
+        Self(text.lines().filter_map(series).collect())
+    }
+
+    /// The value of a series that has these labels, among others.
+    pub fn get(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+        let has = |found: &BTreeMap<String, String>| {
+            labels.iter().all(|(label, value)| found.get(*label).is_some_and(|is| is == value))
+        };
+        self.0.iter().find(|(found, labels, _)| found == name && has(labels)).map(|found| found.2)
+    }
+
+    /// The value of a series of a source.
+    fn of(&self, name: &str, source: &str) -> Option<f64> {
+        self.get(name, &[("source", source)])
+    }
+}
+
+/// A line such as `agora_leader{service="post"} 1`.
+fn series(line: &str) -> Option<(String, BTreeMap<String, String>, f64)> {
+    let (series, value) = line.rsplit_once(' ')?;
+    let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
+    let labels = labels.strip_suffix('}')?.split("\",").filter_map(|label| {
+        let (label, value) = label.split_once("=\"")?;
+        Some((label.to_owned(), value.trim_end_matches('"').to_owned()))
+    });
+    Some((name.to_owned(), labels.collect(), value.parse().ok()?))
+}
+
+/// What rules, dashboards and runbooks ask for: names of metrics, and the labels that are chosen by.
+fn wanted(text: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+    let mut wanted = BTreeMap::<String, BTreeSet<String>>::new();
+    let mut rest = text;
+    while let Some(start) = rest.find("agora_") {
+        let is_begin = !rest[..start].ends_with(is_name);
+        let (name, after) = rest[start..]
+            .split_at(rest[start..].find(|c| !is_name(c)).unwrap_or(rest.len() - start));
+        rest = after;
+        // What rules record has a colon in its name.
+        if !is_begin || name.contains(':') {
+            continue;
+        }
+        let labels = wanted.entry(name.to_owned()).or_default();
+        let matchers = after.strip_prefix('{').and_then(|after| after.split_once('}'));
+        for matcher in matchers.map(|(inside, _)| inside).unwrap_or_default().split(',') {
+            if let Some((label, _)) = matcher.split_once(['=', '!']) {
+                labels.insert(label.trim().to_owned());
+            }
+        }
+    }
+    wanted
+}
+
+/// The files below a folder.
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() { found.extend(files(&path)?) } else { found.push(path) }
+    }
+    Ok(found)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_that_rules_dashboards_and_runbooks_ask_for_is_exposed() -> Result {
+    let system = System::start().await?;
+    let post = create_post(&mut system.client("ada", Role::Author)?, "metrics").await?;
+    Writers::start(&system, &post, 20)?.finish().await?;
+    quiet(&system).await?;
+
+    let mut exposed = BTreeMap::<String, BTreeSet<String>>::new();
+    for service in Service::ALL {
+        let text = system.metrics(service).await.ok_or("a service exposes nothing")?;
+        let described: BTreeSet<_> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# HELP ")?.split_once(' ').map(|(name, _)| name))
+            .collect();
+        for (name, labels, _) in text.lines().filter_map(series) {
+            let family = ["_bucket", "_sum", "_count"].iter().find_map(|part| {
+                name.strip_suffix(part).filter(|family| described.contains(family))
+            });
+            let family = family.unwrap_or(&name);
+            assert!(described.contains(family), "{family} of {service} is not described");
+            exposed.entry(name).or_default().extend(labels.into_keys());
+        }
+    }
+
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy");
+    let mut asked = 0;
+    for folder in ["helm/agora/files/rules", "helm/agora/files/dashboards", "monitoring/runbooks"] {
+        for file in files(&deploy.join(folder))? {
+            for (name, labels) in wanted(&fs::read_to_string(&file)?) {
+                let known = exposed.get(&name);
+                let known = known.ok_or_else(|| format!("{name} in {file:?} is not exposed"))?;
+                for label in labels {
+                    let is_known =
+                        known.contains(&label) || LABELS_OF_TARGETS.contains(&label.as_str());
+                    assert!(is_known, "{name} in {file:?} has no label {label}: {known:?}");
+                }
+                asked += 1;
+            }
+        }
+    }
+    assert!(asked > 20, "only {asked} metrics are asked for");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lag_grows_while_nats_is_down() -> Result {
+    let mut system = System::start().await?;
+    let post = create_post(&mut system.client("ada", Role::Author)?, "lag").await?;
+    Writers::start(&system, &post, 20)?.finish().await?;
+    quiet(&system).await?;
+    wait_until("everybody to have everything", || async {
+        let comment = Exposed::by(&system, Service::Comment).await;
+        let query = Exposed::by(&system, Service::Query).await;
+        comment.of("agora_relay_lag_events", "comment") == Some(0.0)
+            && comment.of("agora_journal_sequence", "comment") == Some(20.0)
+            && comment.get("agora_nats_connected", &[]) == Some(1.0)
+            && comment.of("agora_stream_bytes", "comment").is_some_and(|bytes| bytes > 1_000.0)
+            && query.of("agora_consumer_sequence", "comment") == Some(20.0)
+            && query.of("agora_consumer_lag_seconds", "comment") == Some(0.0)
+    })
+    .await?;
+    let query = Exposed::by(&system, Service::Query).await;
+    assert_eq!(query.of("agora_visible_seconds_count", "comment"), Some(20.0));
+    let seconds = query.of("agora_visible_seconds_sum", "comment").unwrap_or_default();
+    assert!(seconds > 0.0 && seconds < 20.0 * 10.0, "20 comments were visible after {seconds} s");
+
+    system.nats.kill().await?;
+    Writers::start(&system, &post, 30)?.finish().await?;
+    wait_until("the lag to grow", || async {
+        let comment = Exposed::by(&system, Service::Comment).await;
+        let query = Exposed::by(&system, Service::Query).await;
+        let is_late = |seconds: Option<f64>| seconds.is_some_and(|seconds| seconds > 8.0);
+        comment.of("agora_relay_lag_events", "comment") == Some(30.0)
+            && is_late(comment.of("agora_relay_lag_seconds", "comment"))
+            && comment.get("agora_nats_connected", &[]) == Some(0.0)
+            && is_late(comment.of("agora_consumer_lag_seconds", "post"))
+            && is_late(query.of("agora_consumer_lag_seconds", "comment"))
+    })
+    .await?;
+
+    system.nats.restart().await?;
+    wait_until("the lag to go", || async {
+        let comment = Exposed::by(&system, Service::Comment).await;
+        let query = Exposed::by(&system, Service::Query).await;
+        comment.of("agora_relay_lag_events", "comment") == Some(0.0)
+            && comment.of("agora_relay_lag_seconds", "comment") == Some(0.0)
+            && comment.get("agora_nats_connected", &[]) == Some(1.0)
+            && query.of("agora_consumer_lag_events", "comment") == Some(0.0)
+            && query.of("agora_consumer_lag_seconds", "comment") == Some(0.0)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_is_down_is_told() -> Result {
+    let mut system = System::start_on(Databases::Postgres { replicas: 1 }).await?;
+    for service in Service::ALL {
+        wait_until("databases to be up", || is_up(&system, service, 1.0)).await?;
+    }
+    system.postgres.as_mut().ok_or("no PostgreSQL")?.kill().await?;
+    for service in Service::OWNERS {
+        wait_until("databases to be down", || is_up(&system, service, 0.0)).await?;
+    }
+    // The view is in a file.
+    assert!(is_up(&system, Service::Query, 1.0).await);
+    let comment = Exposed::by(&system, Service::Comment).await;
+    assert_eq!(comment.get("agora_leader", &[("service", "comment")]), Some(0.0));
+    Ok(())
+}
+
+/// Whether a service says this of its database.
+async fn is_up(system: &System, service: Service, up: f64) -> bool {
+    let exposed = Exposed::by(system, service).await;
+    exposed.get("agora_database_up", &[("service", service.as_str())]) == Some(up)
+}
