@@ -12,6 +12,7 @@ mod report;
 mod run;
 
 pub use check::{Found, settle};
+pub use inject::append;
 pub use load::Load;
 pub use proxy::Proxy;
 pub use report::Report;
