@@ -13,6 +13,7 @@ mod run;
 mod steady;
 
 pub use check::{Found, settle};
+pub use inject::append;
 pub use load::{Load, Manner};
 pub use proxy::Proxy;
 pub use report::Report;

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{Proxy, check, load::Load, plan::Fault};
 use crate::{Clock, Postgres, Result, Role, Service, Standby, System, wait_until};
-pub use poison::Poisoned;
+pub use poison::{Poisoned, append};
 
 /// How many bytes are cut off a stream's end at most.
 const MAX_CUT: u64 = 4_096;

@@ -2,13 +2,17 @@
 
 use std::{fs, net::SocketAddr, path::PathBuf};
 
-use agora_proto::admin::v1::{
-    GetViewDigestRequest, GetViewDigestResponse, RebuildViewRequest, RebuildViewResponse,
-    SnapshotHeader, SnapshotRequest, SnapshotResponse,
-    snapshot_response::Part,
-    view_service_server::{ViewService, ViewServiceServer},
+use agora_proto::{
+    admin::v1::{
+        DeadLetter, GetViewDigestRequest, GetViewDigestResponse, ListDeadLettersRequest,
+        RebuildViewRequest, RebuildViewResponse, SnapshotHeader, SnapshotRequest, SnapshotResponse,
+        snapshot_response::Part,
+        view_service_server::{ViewService, ViewServiceServer},
+    },
+    post::v1::{ClosePostRequest, UpdatePostRequest},
 };
-use e2e::{Another, Client, Result, Role, Service, System, program, wait_until};
+use bus_schema::Source;
+use e2e::{Another, Client, Result, Role, Service, System, faults, program, wait_until};
 use futures::{StreamExt as _, stream::BoxStream};
 use tokio::{net::TcpListener, process::Command, task::JoinHandle};
 use tokio_stream::wrappers::TcpListenerStream;
@@ -17,7 +21,7 @@ use tonic_types::StatusExt as _;
 
 use crate::{
     check::{quiet, thread},
-    write::{Writers, create_post},
+    write::{SITE, Writers, create_post},
 };
 
 const PEERS: &str = "AGORA_SNAPSHOT__PEERS";
@@ -99,6 +103,57 @@ async fn a_new_replica_starts_with_the_view_of_a_peer() -> Result {
     assert_eq!(origin(&another).await, "file");
     assert_eq!(digest(&client).await?, now);
     Ok(())
+}
+
+/// What is parked of the view comes with it: neither is an event lost, nor is one applied
+/// that must wait.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_has_what_is_parked() -> Result {
+    let (mut system, post) = system().await?;
+    let post_id = post.parse()?;
+    let poisoned = faults::append(&mut system, Source::Post, post_id, post_id).await?;
+    system.ready(Service::Post).await?;
+    let mut author = system.client("ada", Role::Author)?;
+    let request = UpdatePostRequest {
+        site: SITE.into(),
+        post_id: post.clone(),
+        title: "this waits".into(),
+        ..Default::default()
+    };
+    author.post.update_post(request).await?;
+    quiet(&system).await?;
+    let operator = system.client("olga", Role::Operator)?;
+    let parked = letters(&operator).await?;
+    let numbers: Vec<u64> = parked.iter().map(|letter| letter.sequence).collect();
+    assert_eq!(numbers, [poisoned.sequence.0, poisoned.sequence.0 + 1]);
+
+    let peers = system.addresses().query[0].clone();
+    let another = system.another_query("another", &[(PEERS, peers)])?;
+    another.ready().await?;
+    assert_eq!(origin(&another).await, "snapshot", "it printed: {}", another.process.output());
+    let client = client(&system, &another)?;
+    assert_eq!(letters(&client).await?, parked);
+    assert_eq!(digest(&client).await?, digest(&operator).await?);
+    // And what comes now waits behind it, here as there.
+    let request = ClosePostRequest { site: SITE.into(), post_id: post, ..Default::default() };
+    author.post.close_post(request).await?;
+    for client in [&operator, &client] {
+        wait_until("the next event to be parked", || async {
+            letters(client).await.is_ok_and(|letters| letters.len() == parked.len() + 1)
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+async fn letters(client: &Client) -> Result<Vec<DeadLetter>> {
+    let request = ListDeadLettersRequest { service: "query".into() };
+    let mut answers = client.letters.query.clone().list_dead_letters(request).await?.into_inner();
+    let mut letters = Vec::new();
+    while let Some(answer) = answers.message().await? {
+        letters.extend(answer.dead_letters);
+    }
+    Ok(letters)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

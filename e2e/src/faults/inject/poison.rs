@@ -17,7 +17,7 @@ use tonic::{Response, Status};
 use uuid::Uuid;
 
 use super::{Injector, LOOK_EVERY};
-use crate::{Client, Result, Role, Service, faults::SITE};
+use crate::{Client, Result, Role, Service, System, faults::SITE};
 
 /// How long a service may take to answer, whatever has failed before.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -49,83 +49,91 @@ impl Injector<'_> {
         let post = create_post(&client).await?;
         let post_id: Uuid = post.post_id.parse()?;
         if source == Source::Post {
-            self.append(source, post_id, post_id).await?;
+            self.poisoned.push(append(self.system, source, post_id, post_id).await?);
             return update_post(&client, &post).await;
         }
         let comment = create_comment(&client, &post).await?;
-        self.append(source, comment.comment_id.parse()?, post_id).await?;
+        let comment_id = comment.comment_id.parse()?;
+        self.poisoned.push(append(self.system, source, comment_id, post_id).await?);
         // Another event of the comment and, as its new revision is judged, of moderation.
         update_comment(&client, &comment).await
     }
+}
 
-    /// Puts an event of an unknown type at the end of a journal, as if its service had.
-    async fn append(&mut self, source: Source, aggregate: Uuid, post_id: Uuid) -> Result {
-        let encode = |sequence: Sequence| {
-            let envelope = event::Event {
-                id: EventId::from(Uuid::now_v7()).to_bytes(),
-                source: event::Source::from(source).into(),
-                sequence: sequence.0,
-                time: Some(Time::now().into()),
-                actor: "poisoner".into(),
-                site: SITE.into(),
-                post_id: Bytes::copy_from_slice(post_id.as_bytes()),
-                aggregate_id: Bytes::copy_from_slice(aggregate.as_bytes()),
-                ..Default::default()
-            };
-            [envelope.encode_to_vec().as_slice(), &NEWER_TYPE].concat()
+/// Puts an event of an unknown type at the end of a journal, as if its service had.
+///
+/// # Errors
+/// If the journal cannot be written.
+pub async fn append(
+    system: &mut System,
+    source: Source,
+    aggregate: Uuid,
+    post_id: Uuid,
+) -> Result<Poisoned> {
+    let encode = |sequence: Sequence| {
+        let envelope = event::Event {
+            id: EventId::from(Uuid::now_v7()).to_bytes(),
+            source: event::Source::from(source).into(),
+            sequence: sequence.0,
+            time: Some(Time::now().into()),
+            actor: "poisoner".into(),
+            site: SITE.into(),
+            post_id: Bytes::copy_from_slice(post_id.as_bytes()),
+            aggregate_id: Bytes::copy_from_slice(aggregate.as_bytes()),
+            ..Default::default()
         };
-        let service = Service::of(source);
-        let sequence = match &self.system.postgres {
-            Some(postgres) => {
-                let mut connection = postgres.connect_to(service.as_str()).await?;
-                let mut transaction = connection.begin().await?;
-                let lock = "SELECT sequence, hash FROM journal_head FOR UPDATE";
-                let head = sqlx::query_as(lock).fetch_one(&mut *transaction).await?;
-                let (event, next) = follow(head, encode)?;
-                sqlx::query("INSERT INTO journal (sequence, hash, event) VALUES ($1, $2, $3)")
-                    .bind(next.sequence.as_i64())
-                    .bind(next.hash.0.as_slice())
-                    .bind(event)
-                    .execute(&mut *transaction)
-                    .await?;
-                sqlx::query("UPDATE journal_head SET sequence = $1, hash = $2")
-                    .bind(next.sequence.as_i64())
-                    .bind(next.hash.0.as_slice())
-                    .execute(&mut *transaction)
-                    .await?;
-                transaction.commit().await?;
-                connection.close().await?;
-                next.sequence
-            }
-            None => {
-                // The file is one process's alone.
-                self.system.process(service).kill().await?;
-                let file = SqliteConnectOptions::new().filename(self.system.database(service));
-                let mut connection = file.connect().await?;
-                let mut transaction = connection.begin().await?;
-                let lock = "SELECT sequence, hash FROM journal_head";
-                let head = sqlx::query_as(lock).fetch_one(&mut *transaction).await?;
-                let (event, next) = follow(head, encode)?;
-                sqlx::query("INSERT INTO journal (sequence, hash, event) VALUES (?, ?, ?)")
-                    .bind(next.sequence.as_i64())
-                    .bind(next.hash.0.as_slice())
-                    .bind(event)
-                    .execute(&mut *transaction)
-                    .await?;
-                sqlx::query("UPDATE journal_head SET sequence = ?, hash = ?")
-                    .bind(next.sequence.as_i64())
-                    .bind(next.hash.0.as_slice())
-                    .execute(&mut *transaction)
-                    .await?;
-                transaction.commit().await?;
-                connection.close().await?;
-                self.system.process(service).restart()?;
-                next.sequence
-            }
-        };
-        self.poisoned.push(Poisoned { source, sequence, aggregate });
-        Ok(())
-    }
+        [envelope.encode_to_vec().as_slice(), &NEWER_TYPE].concat()
+    };
+    let service = Service::of(source);
+    let sequence = match &system.postgres {
+        Some(postgres) => {
+            let mut connection = postgres.connect_to(service.as_str()).await?;
+            let mut transaction = connection.begin().await?;
+            let lock = "SELECT sequence, hash FROM journal_head FOR UPDATE";
+            let head = sqlx::query_as(lock).fetch_one(&mut *transaction).await?;
+            let (event, next) = follow(head, encode)?;
+            sqlx::query("INSERT INTO journal (sequence, hash, event) VALUES ($1, $2, $3)")
+                .bind(next.sequence.as_i64())
+                .bind(next.hash.0.as_slice())
+                .bind(event)
+                .execute(&mut *transaction)
+                .await?;
+            sqlx::query("UPDATE journal_head SET sequence = $1, hash = $2")
+                .bind(next.sequence.as_i64())
+                .bind(next.hash.0.as_slice())
+                .execute(&mut *transaction)
+                .await?;
+            transaction.commit().await?;
+            connection.close().await?;
+            next.sequence
+        }
+        None => {
+            // The file is one process's alone.
+            system.process(service).kill().await?;
+            let file = SqliteConnectOptions::new().filename(system.database(service));
+            let mut connection = file.connect().await?;
+            let mut transaction = connection.begin().await?;
+            let lock = "SELECT sequence, hash FROM journal_head";
+            let head = sqlx::query_as(lock).fetch_one(&mut *transaction).await?;
+            let (event, next) = follow(head, encode)?;
+            sqlx::query("INSERT INTO journal (sequence, hash, event) VALUES (?, ?, ?)")
+                .bind(next.sequence.as_i64())
+                .bind(next.hash.0.as_slice())
+                .bind(event)
+                .execute(&mut *transaction)
+                .await?;
+            sqlx::query("UPDATE journal_head SET sequence = ?, hash = ?")
+                .bind(next.sequence.as_i64())
+                .bind(next.hash.0.as_slice())
+                .execute(&mut *transaction)
+                .await?;
+            transaction.commit().await?;
+            connection.close().await?;
+            system.process(service).restart()?;
+            next.sequence
+        }
+    };
+    Ok(Poisoned { source, sequence, aggregate })
 }
 
 /// The event that follows a head, and the head that it makes.
