@@ -529,7 +529,7 @@ fn place(folder: &Path, disk: Disk) -> PathBuf {
 }
 
 /// What a server on loopback answers with 200, within a second.
-async fn http_get(port: u16, path: &str) -> Option<String> {
+pub async fn http_get(port: u16, path: &str) -> Option<String> {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     let get = async {

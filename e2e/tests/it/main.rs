@@ -17,4 +17,5 @@ mod replicas;
 mod rewind;
 mod story;
 mod upgrade;
+mod start;
 mod write;

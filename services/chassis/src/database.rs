@@ -12,6 +12,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
 };
+    time::Duration,
 
 use bus_schema::Source;
 
@@ -139,6 +140,20 @@ pub enum OpenError {
         source: sqlx::Error,
     },
     /// The address is none.
+    /// Its server could not be reached in time.
+    #[error(
+        "the database {database} could not be reached in {:.1} s (database.start_timeout_ms)",
+        .waited.as_secs_f32()
+    )]
+    Away {
+        /// The database.
+        database: String,
+        /// For how long.
+        waited: Duration,
+        /// Why it cannot be reached.
+        #[source]
+        source: Box<OpenError>,
+    },
     #[error(
         "database.url (AGORA_DATABASE__URL) is no address of a PostgreSQL database: it is written \
          postgres://user:password@host:5432/database"
