@@ -378,6 +378,18 @@ impl System {
         Ok(())
     }
 
+    /// Starts the replicas of a service anew, with their databases where this system has them
+    /// now.
+    ///
+    /// # Errors
+    /// If one cannot be started.
+    pub fn start_anew(&mut self, service: Service) -> Result {
+        for replica in 0..self.replicas(service) {
+            self.services[service as usize][replica] = self.spawn(service, replica)?;
+        }
+        Ok(())
+    }
+
     /// The clock that a replica sees, if it is not the machine's.
     pub fn clock(&self, service: Service, replica: usize) -> Option<&Clock> {
         self.services[service as usize][replica].clock.as_ref()

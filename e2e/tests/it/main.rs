@@ -12,6 +12,7 @@ mod fork;
 mod heal;
 mod kill;
 mod postgres;
+mod moving;
 mod rebuild;
 mod replicas;
 mod rewind;

@@ -1,5 +1,6 @@
 //! Opening a service's database: one connection writes, a pool reads.
 
+pub mod moving;
 #[cfg(feature = "next")]
 mod next;
 pub(crate) mod postgres;
@@ -11,8 +12,8 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
-};
     time::Duration,
+};
 
 use bus_schema::Source;
 
@@ -139,7 +140,6 @@ pub enum OpenError {
         #[source]
         source: sqlx::Error,
     },
-    /// The address is none.
     /// Its server could not be reached in time.
     #[error(
         "the database {database} could not be reached in {:.1} s (database.start_timeout_ms)",
@@ -154,6 +154,7 @@ pub enum OpenError {
         #[source]
         source: Box<OpenError>,
     },
+    /// The address is none.
     #[error(
         "database.url (AGORA_DATABASE__URL) is no address of a PostgreSQL database: it is written \
          postgres://user:password@host:5432/database"

@@ -14,7 +14,7 @@ use super::{Arrivals, Database, OpenError, migrate_owner};
 use crate::config;
 
 /// The chassis' own tables.
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
 /// The oldest server that may be used.
 const OLDEST_SERVER: i32 = 15;
@@ -47,17 +47,18 @@ const READER: [(&str, &str); 3] = [
 /// A database's address.
 pub(crate) struct Address {
     options: PgConnectOptions,
-    name: String,
+    /// As messages name it: without its password.
+    pub(super) name: String,
 }
 
 impl Address {
     /// Reads a URL such as `postgres://user:password@host:5432/database`.
     pub(crate) fn parse(url: &str) -> Result<Self, OpenError> {
-        let options = PgConnectOptions::from_str(url).map_err(OpenError::Url)?;
         // The driver takes any scheme.
         if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
             return Err(OpenError::Url(sqlx::Error::Configuration("another scheme".into())));
         }
+        let options = PgConnectOptions::from_str(url).map_err(OpenError::Url)?;
         let host = options.get_host();
         let database = options.get_database().unwrap_or_else(|| options.get_username());
         let name = format!("postgres://{host}:{}/{database}", options.get_port());
@@ -84,7 +85,6 @@ impl Database<Postgres> {
     ) -> Result<Self, OpenError> {
         let url = settings.url.as_ref().map_or("", config::Secret::expose);
         let address = Address::parse(url)?;
-        let sql = |source| OpenError::sql(&address.name, source);
         let (started, patience) =
             (Instant::now(), Duration::from_millis(settings.start_timeout_ms));
         let pauses = ExponentialBuilder::default()
@@ -119,6 +119,7 @@ impl Database<Postgres> {
         address: &Address,
         migrations: &Migrator,
     ) -> Result<Self, OpenError> {
+        let sql = |source| OpenError::sql(&address.name, source);
         let unfit = |why| OpenError::Unfit { database: address.name.clone(), why };
 
         // Migrations may take longer than a writer's statements.
@@ -200,7 +201,9 @@ pub fn server_readers(url: &config::Secret, count: u32) -> Result<PgPool, OpenEr
 }
 
 /// Whether the server can be trusted with a journal, or what to change.
-async fn check(connection: &mut PgConnection) -> Result<Result<(), String>, sqlx::Error> {
+pub(super) async fn check(
+    connection: &mut PgConnection,
+) -> Result<Result<(), String>, sqlx::Error> {
     let (version, synchronous_commit, fsync, recovering): (i32, String, String, bool) =
         sqlx::query_as(
             "SELECT current_setting('server_version_num')::int / 10000, \
