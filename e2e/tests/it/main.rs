@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod backup;
 mod check;
 mod cluster;
 mod damage;
@@ -11,12 +12,12 @@ mod fallback;
 mod fork;
 mod heal;
 mod kill;
-mod postgres;
 mod moving;
+mod postgres;
 mod rebuild;
 mod replicas;
 mod rewind;
+mod start;
 mod story;
 mod upgrade;
-mod start;
 mod write;
