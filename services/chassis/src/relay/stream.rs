@@ -76,6 +76,11 @@ impl Remote {
         match self.jetstream.get_stream(self.name()).await {
             Ok(stream) => {
                 let state = &stream.cached_info().state;
+                // A server that the others do not reach answers as well, as far as it is.
+                let cluster = stream.cached_info().cluster.as_ref();
+                if cluster.is_some_and(|cluster| cluster.leader.is_none()) {
+                    return Err("the stream has no leader".into());
+                }
                 Ok(Some(Extent {
                     messages: state.messages,
                     first: state.first_sequence,
