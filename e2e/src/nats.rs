@@ -2,12 +2,27 @@ use std::path::{Path, PathBuf};
 
 use tokio::net::TcpStream;
 
-use crate::{Process, Result, free_port, wait_until};
+use crate::{Process, Result, faults::Proxy, free_port, wait_until};
+
+/// Where nobody listens: servers of a cluster reach each other by the routes that they were
+/// given, and by none that they tell each other of.
+const NOWHERE: &str = "127.0.0.1:1";
 
 /// A nats-server with JetStream on a port of its own, or a cluster of them. All keep their
 /// ports and files when they are killed and started again.
 pub struct Nats {
     nodes: Vec<Node>,
+    /// What the servers of a cluster reach each other through.
+    routes: Vec<Route>,
+    /// The one that the others do not reach.
+    cut_off: Option<usize>,
+}
+
+/// The way from one server to another.
+struct Route {
+    from: usize,
+    to: usize,
+    proxy: Proxy,
 }
 
 /// One server.
@@ -25,7 +40,7 @@ impl Nats {
     pub async fn start(folder: &Path) -> Result<Self> {
         let node = Node::start(folder, "nats", &[])?;
         node.ready().await?;
-        Ok(Self { nodes: vec![node] })
+        Ok(Self { nodes: vec![node], routes: Vec::new(), cut_off: None })
     }
 
     /// Starts so many of them as a cluster.
@@ -34,32 +49,54 @@ impl Nats {
     /// If they cannot be started.
     pub async fn start_cluster(folder: &Path, servers: usize) -> Result<Self> {
         let ports: Vec<u16> = (0..servers).map(|_| free_port()).collect::<Result<_>>()?;
-        let addresses: Vec<String> =
-            ports.iter().map(|port| format!("nats://127.0.0.1:{port}")).collect();
-        let routes = addresses.join(",");
+        let mut routes = Vec::new();
+        for (from, to) in (0..servers).flat_map(|from| (0..servers).map(move |to| (from, to))) {
+            if from != to {
+                routes.push(Route { from, to, proxy: Proxy::start(ports[to]).await? });
+            }
+        }
+        let address = |port| format!("nats://127.0.0.1:{port}");
         let mut nodes = Vec::new();
-        for (number, address) in addresses.iter().enumerate() {
+        for (number, port) in ports.iter().enumerate() {
             let name = format!("nats-{number}");
+            let own = routes.iter().filter(|route| route.from == number);
+            let own: Vec<String> = own.map(|route| address(route.proxy.port())).collect();
             let options = [
                 ["--name", &name],
                 ["--cluster_name", "agora"],
-                ["--cluster", address],
-                ["--routes", &routes],
+                ["--cluster", &address(*port)],
+                ["--cluster_advertise", NOWHERE],
+                ["--routes", &own.join(",")],
             ];
             // Clients know the addresses that they were told, and no others: these may be
             // of proxies.
             let options = [options.as_flattened(), &["--no_advertise"]].concat();
             nodes.push(Node::start(folder, &name, &options)?);
         }
-        let nats = Self { nodes };
+        let nats = Self { nodes, routes, cut_off: None };
         nats.ready().await?;
         Ok(nats)
     }
 
-    /// Where it listens: the addresses of all servers.
+    /// Where it listens: the addresses of all servers that are not cut off.
     pub fn url(&self) -> String {
-        let urls = self.nodes.iter().map(|node| format!("nats://127.0.0.1:{}", node.port));
+        let nodes = self.nodes.iter().enumerate();
+        let reached = nodes.filter(|(number, _)| Some(*number) != self.cut_off);
+        let urls = reached.map(|(_, node)| format!("nats://127.0.0.1:{}", node.port));
         urls.collect::<Vec<_>>().join(",")
+    }
+
+    /// Has a server of a cluster not reach the others, nor they it. Clients reach it.
+    pub fn cut_off(&mut self, number: usize) {
+        self.cut_off = Some(number);
+        let cut = self.routes.iter().filter(|route| [route.from, route.to].contains(&number));
+        cut.for_each(|route| route.proxy.shut());
+    }
+
+    /// Has all servers reach each other again.
+    pub fn join(&mut self) {
+        self.cut_off = None;
+        self.routes.iter().for_each(|route| route.proxy.open());
     }
 
     /// A connection to any of the servers.

@@ -2,6 +2,7 @@
 
 mod damage;
 mod disk;
+mod lag;
 mod poison;
 mod take_back;
 
@@ -205,6 +206,7 @@ impl<'s> Injector<'s> {
             Fault::FailOver(time) => self.fail_over(time, load).await,
             Fault::RestoreBackup(service) => self.restore(service, load).await,
             Fault::RestoreBesideDamage(source) => self.restore_beside_damage(source, load).await,
+            Fault::RestoreBesideLag(source) => self.restore_beside_lag(source, load).await,
             Fault::LoseDatabase(service) => self.lose_database(service, load).await,
             Fault::FillDisk(disk, time) => self.fill(disk, time).await,
             Fault::JumpClock(service, replica, seconds, time) => {

@@ -108,6 +108,9 @@ pub enum Fault {
     /// A database is replaced by its backup, and the stream is damaged where that ends; after
     /// a while the database is there again that was replaced.
     RestoreBesideDamage(Source),
+    /// A database is replaced by its backup, and for a while the services reach only a NATS
+    /// server that is behind the others and that these do not reach.
+    RestoreBesideLag(Source),
     /// A database is lost.
     LoseDatabase(Service),
     /// A disk has no room left, for so long after that was noticed.
@@ -162,6 +165,9 @@ impl fmt::Display for Fault {
             Self::RestoreBackup(service) => write!(f, "restore the backup of {service}"),
             Self::RestoreBesideDamage(source) => {
                 write!(f, "restore the backup of {source} beside a damaged stream")
+            }
+            Self::RestoreBesideLag(source) => {
+                write!(f, "restore the backup of {source} beside a NATS server that is behind")
             }
             Self::LoseDatabase(service) => write!(f, "lose the database of {service}"),
             Self::FillDisk(disk, time) => {
@@ -283,6 +289,7 @@ const ON_CLUSTER: &[Kind] = &[
     |draw| Fault::KillNode(draw.node(), draw.outage()),
     |draw| Fault::PauseNode(draw.node(), draw.outage()),
     |draw| Fault::RestartNode(draw.node()),
+    |draw| Fault::RestoreBesideLag(draw.source()),
 ];
 
 /// What can fail on SQLite.

@@ -64,10 +64,15 @@ impl Proxy {
         self.cuts.send_modify(|cuts| *cuts += 1);
     }
 
-    /// Cuts every connection, and lets none through any more.
+    /// Cuts every connection, and lets none through until it is opened.
     pub fn shut(&self) {
         self.is_shut.store(true, Ordering::Relaxed);
         self.cut();
+    }
+
+    /// Lets connections through again.
+    pub fn open(&self) {
+        self.is_shut.store(false, Ordering::Relaxed);
     }
 
     /// Has everything take so much longer from now on.

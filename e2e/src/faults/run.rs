@@ -113,7 +113,9 @@ pub async fn run(
     };
     if heal.is_none() {
         let patience = patience.as_secs();
-        found.findings.push(format!("not quiet {patience} s after the last fault"));
+        let streams = check::differences(&system.access).await.unwrap_or_default();
+        let finding = format!("not quiet {patience} s after the last fault: {streams}");
+        found.findings.push(finding);
     }
     found.findings.extend(findings);
     if heal.is_some() {

@@ -42,7 +42,6 @@ pub use replay::Replay;
 
 use consumer::Writer;
 use fallback::Fallback;
-use origin::Origin;
 use pages::Pages;
 use ready::Complete;
 use rebuild::{Rebuilder, Served};
@@ -58,10 +57,10 @@ use visible::Visible;
 pub async fn mount(host: &mut Host, config: &Config) -> Result<(), StartError> {
     let keys = host.keys(Some(config.database.folder()))?;
     let slots = Slots::new(&config.database.path);
-    snapshot::prepare(&slots, &config.snapshot, host.grpc_address()).await?;
+    let origin = snapshot::prepare(&slots, &config.snapshot, host.grpc_address()).await?;
     let path = slots.serving().map_err(|error| StartError::Other(error.into()))?;
-    let origin = if path.exists() { Origin::File } else { Origin::Streams };
     let mut view = View::open_beside(&path, &slots.letters()).await?;
+    tracing::info!(view = %path.display(), origin = origin.as_str(), "where the view comes from");
     origin.tell();
     let readers = view.readers(config.database.readers).await?;
     let letters = view.letters(1).await?;

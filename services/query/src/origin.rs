@@ -5,6 +5,8 @@ use metrics::Unit;
 pub(crate) enum Origin {
     /// It was there when the program started.
     File,
+    /// A peer gave it when the program started.
+    Snapshot,
     /// It was made from the streams when the program started, as there was none.
     Streams,
     /// An operator had it made beside the one that was served before.
@@ -16,11 +18,13 @@ pub(crate) enum Origin {
 }
 
 impl Origin {
-    const ALL: [Self; 5] = [Self::File, Self::Streams, Self::Rebuild, Self::Undo, Self::Rewind];
+    const ALL: [Self; 6] =
+        [Self::File, Self::Snapshot, Self::Streams, Self::Rebuild, Self::Undo, Self::Rewind];
 
-    const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::File => "file",
+            Self::Snapshot => "snapshot",
             Self::Streams => "streams",
             Self::Rebuild => "rebuild",
             Self::Undo => "undo",

@@ -14,6 +14,7 @@ use tokio::{fs::File, io::AsyncReadExt as _};
 
 use crate::{
     config,
+    origin::Origin,
     slots::{self, Slots},
 };
 
@@ -22,43 +23,13 @@ pub(crate) use give::Giver;
 /// How many bytes a message holds at most.
 const CHUNK: usize = 256 * 1024;
 
-/// Where the view comes from that a service starts with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Origin {
-    /// Its own file.
-    File,
-    /// A peer.
-    Snapshot,
-    /// Nowhere: it is made from the streams.
-    Streams,
-}
-
-impl Origin {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::File => "file",
-            Self::Snapshot => "snapshot",
-            Self::Streams => "streams",
-        }
-    }
-
-    /// Says where the view came from.
-    fn tell(self, view: &Path) {
-        for origin in [Self::File, Self::Snapshot, Self::Streams] {
-            let is_it = f64::from(u8::from(origin == self));
-            metrics::gauge!("agora_view_origin", "origin" => origin.as_str()).set(is_it);
-        }
-        tracing::info!(view = %view.display(), origin = self.as_str(), "where the view comes from");
-    }
-}
-
 /// Sees to it that there is a view to start with, if a peer has one: only where this replica
-/// has none of its own. `listens` is where this process does.
+/// has none of its own. `listens` is where this process does. Returns where the view comes from.
 pub(crate) async fn prepare(
     slots: &Slots,
     settings: &config::Snapshot,
     listens: SocketAddr,
-) -> Result<(), StartError> {
+) -> Result<Origin, StartError> {
     let peers = fetch::peers(settings)?;
     let view = slots.serving().map_err(other)?;
     // Nobody else has files of this folder open.
@@ -77,8 +48,7 @@ pub(crate) async fn prepare(
     } else {
         Origin::Streams
     };
-    origin.tell(&view);
-    Ok(())
+    Ok(origin)
 }
 
 fn other(error: io::Error) -> StartError {

@@ -49,7 +49,7 @@ impl Injector<'_> {
     }
 
     /// Waits until everybody has heard of everything.
-    async fn quiet(&mut self) -> Result {
+    pub(super) async fn quiet(&mut self) -> Result {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
         while !check::is_quiet(&self.system.access).await {
             if tokio::time::Instant::now() > deadline {
@@ -80,7 +80,7 @@ impl Injector<'_> {
         Ok(events)
     }
 
-    async fn copy(&self, service: Service) -> Result {
+    pub(super) async fn copy(&self, service: Service) -> Result {
         if let Some(postgres) = &self.system.postgres {
             postgres.forget(COPY).await?;
             return postgres.copy(service.as_str(), COPY).await;
@@ -94,7 +94,7 @@ impl Injector<'_> {
         Ok(connection.close().await?)
     }
 
-    async fn put_back(&self, service: Service) -> Result {
+    pub(super) async fn put_back(&self, service: Service) -> Result {
         if let Some(postgres) = &self.system.postgres {
             let put_back = || async { postgres.put_back(service.as_str(), COPY).await.is_ok() };
             return wait_until("a database to be put back", put_back).await;
