@@ -31,7 +31,7 @@ REST = 5
 DATABASE_GRACE = 10
 # What is written and read a second, and what drives the autoscaler.
 WRITES, READS = 50, 50
-MANY_READS = 4000
+MANY_READS = 500
 
 # Where custom resources are defined that the chart can make: the Go module, and the files in it.
 DEFINITIONS = (
