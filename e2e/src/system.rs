@@ -424,6 +424,18 @@ impl System {
         Ok(())
     }
 
+    /// Starts the replicas of a service anew, with their databases where this system has them
+    /// now.
+    ///
+    /// # Errors
+    /// If one cannot be started.
+    pub fn start_anew(&mut self, service: Service) -> Result {
+        for replica in 0..self.replicas(service) {
+            self.services[service as usize][replica] = self.spawn(service, replica)?;
+        }
+        Ok(())
+    }
+
     /// The clock that a replica sees, if it is not the machine's.
     pub fn clock(&self, service: Service, replica: usize) -> Option<&Clock> {
         self.services[service as usize][replica].clock.as_ref()
@@ -592,7 +604,7 @@ fn place(folder: &Path, disk: Disk) -> PathBuf {
 }
 
 /// What a server on loopback answers with 200, within a second.
-async fn http_get(port: u16, path: &str) -> Option<String> {
+pub async fn http_get(port: u16, path: &str) -> Option<String> {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     let get = async {

@@ -1,6 +1,7 @@
 //! `agora admin`: what operators do.
 
 pub mod dead_letters;
+pub mod moving;
 pub mod rebuild;
 pub mod restore;
 pub mod stream;
@@ -18,6 +19,8 @@ pub enum Command {
     DeadLetters(dead_letters::Command),
     /// Where journal and stream hold different events, take the stream's and park the journal's
     Fork(restore::Fork),
+    /// Move what a service owns from a SQLite file to PostgreSQL
+    Move(moving::Move),
     /// Make the view anew from the streams, without anyone noticing
     #[command(subcommand)]
     Rebuild(rebuild::Command),
@@ -32,6 +35,7 @@ pub async fn run(options: &Options, command: Command) -> Result<ExitCode, Error>
     match command {
         Command::DeadLetters(command) => dead_letters::run(options, command).await?,
         Command::Fork(fork) => restore::fork(options, fork).await?,
+        Command::Move(arguments) => moving::run(options, arguments).await?,
         Command::Rebuild(command) => rebuild::run(options, command).await?,
         Command::Restore(restore) => restore::restore(options, restore).await?,
         Command::Stream(command) => return stream::run(options, command).await,

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod backup;
 mod check;
 mod cluster;
 mod damage;
@@ -12,12 +13,14 @@ mod fork;
 mod heal;
 mod health;
 mod kill;
+mod moving;
 mod postgres;
 mod proxy;
 mod rebuild;
 mod replicas;
 mod rewind;
 mod snapshot;
+mod start;
 mod steady;
 mod story;
 mod upgrade;

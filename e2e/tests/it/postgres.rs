@@ -29,6 +29,30 @@ async fn postgres_is_killed_under_load() -> Result {
     nothing_lost(&system, &post, &acknowledged).await
 }
 
+/// Every replica finds its connection lost with its first write, and none says so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_write_after_an_outage_is_answered() -> Result {
+    let mut system = System::start_on(Databases::Postgres { replicas: 2 }).await?;
+    let post = create_post(&mut system.client("ada", Role::Author)?, "first").await?;
+    let clients = system.each(Service::Post, "ada", Role::Author)?;
+    for client in &clients {
+        create_post(&mut client.clone(), "before").await?;
+    }
+    quiet(&system).await?;
+    let postgres = system.postgres.as_mut().unwrap();
+    postgres.kill().await?;
+    postgres.restart().await?;
+    for client in &clients {
+        let request = agora_proto::post::v1::CreatePostRequest {
+            site: crate::write::SITE.into(),
+            title: "after".into(),
+            ..Default::default()
+        };
+        client.post.clone().create_post(request).await?;
+    }
+    nothing_lost(&system, &post, &Default::default()).await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_postgres_writes_are_refused_and_the_view_is_read() -> Result {
     use agora_proto::{

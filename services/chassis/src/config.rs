@@ -169,6 +169,9 @@ pub struct Database {
     pub url: Option<Secret>,
     /// How many connections read at the same time.
     pub readers: u32,
+    /// How long a service that starts waits for a PostgreSQL server that cannot be reached, or
+    /// takes no connections yet. 0 means not at all.
+    pub start_timeout_ms: u64,
 }
 
 /// `[database]` of the query service: its view, always in a SQLite file.
@@ -250,7 +253,7 @@ impl Database {
 
 impl Default for Database {
     fn default() -> Self {
-        Self { path: "agora.db".into(), url: None, readers: 4 }
+        Self { path: "agora.db".into(), url: None, readers: 4, start_timeout_ms: 60_000 }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Opening a service's database: one connection writes, a pool reads.
 
+pub mod moving;
 #[cfg(feature = "next")]
 mod next;
 pub(crate) mod postgres;
@@ -11,6 +12,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use bus_schema::Source;
@@ -137,6 +139,20 @@ pub enum OpenError {
         /// Why.
         #[source]
         source: sqlx::Error,
+    },
+    /// Its server could not be reached in time.
+    #[error(
+        "the database {database} could not be reached in {:.1} s (database.start_timeout_ms)",
+        .waited.as_secs_f32()
+    )]
+    Away {
+        /// The database.
+        database: String,
+        /// For how long.
+        waited: Duration,
+        /// Why it cannot be reached.
+        #[source]
+        source: Box<OpenError>,
     },
     /// The address is none.
     #[error(

@@ -227,8 +227,12 @@ pub fn status(error: impl Explain) -> Status {
     Status::with_error_details(fault.code, error.to_string(), details)
 }
 
-/// An error and all its causes in one line.
+/// An error and all its causes in one line. Errors of others, that say their causes
+/// themselves, say them once.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
+    causes.fold(error.to_string(), |line, cause| {
+        let cause = cause.to_string();
+        if line.ends_with(&cause) { line } else { format!("{line}: {cause}") }
+    })
 }

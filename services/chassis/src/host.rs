@@ -80,6 +80,8 @@ const MAX_REQUEST_BYTES: u64 = 64 * 1024 * 1024;
 const MAX_IN_FLIGHT: u64 = 1_000_000;
 /// What reflection shows of itself.
 const REFLECTION: &str = "grpc.reflection.v1.ServerReflection";
+/// The part of a process that is ready as long as it serves.
+const SERVER: &str = "server";
 /// The name of the secret's file in a service's data folder.
 const SECRET_FILE: &str = "secret";
 
@@ -87,13 +89,15 @@ const SECRET_FILE: &str = "secret";
 pub struct Host {
     settings: config::Server,
     grpc: TcpListener,
-    http: TcpListener,
     addresses: Addresses,
     nats: async_nats::Client,
     verifier: Verifier,
     parts: Parts,
     tasks: Tasks,
     shutdown: CancellationToken,
+    /// Ends what answers until the very end.
+    ended: CancellationToken,
+    hosts: Arc<Hosts>,
     routes: Routes,
     services: Vec<&'static str>,
     journals: HashMap<Source, Journal>,
@@ -112,7 +116,8 @@ struct Addresses {
 
 impl Host {
     /// Binds the listeners, reads the keys that tokens are verified with, and connects
-    /// to NATS; if NATS does not answer, it goes on without for now.
+    /// to NATS; if NATS does not answer, it goes on without for now. From here on plain HTTP
+    /// says that the process lives, and is not ready: what is mounted may have to wait.
     ///
     /// # Errors
     /// [`StartError`].
@@ -132,23 +137,31 @@ impl Host {
         let (http, http_address) =
             listen(settings.http_listen, "server.http_listen (AGORA_SERVER__HTTP_LISTEN)").await?;
 
+        let (parts, shutdown) = (Parts::new(), CancellationToken::new());
+        let ended = CancellationToken::new();
+        let hosts = Arc::new(Hosts::new(grpc_address, &settings.allowed_hosts));
+        let mut tasks = Tasks::default();
+        // Not ready until it serves.
+        parts.part(SERVER);
+        let http = http::serve(http, parts.clone(), hosts.clone(), ended.clone());
+        tasks.spawn("HTTP server", http);
+
         let nats = Nats::connect(&config.nats, name).await?;
         let client = nats.client.clone();
-        let (parts, shutdown) = (Parts::new(), CancellationToken::new());
         let suspicions = Suspicions::default();
-        let mut tasks = Tasks::default();
         tasks.spawn("NATS watch", endless(nats.watch(parts.part("NATS"), shutdown.clone())));
         tasks.spawn("metrics upkeep", endless(telemetry::upkeep(shutdown.clone())));
         Ok(Self {
             settings,
             grpc,
-            http,
             addresses: Addresses { grpc: grpc_address, http: http_address },
             nats: client,
             verifier,
             parts,
             tasks,
             shutdown,
+            ended,
+            hosts,
             routes: Routes::default(),
             services: Vec::new(),
             journals: HashMap::new(),
@@ -288,9 +301,8 @@ impl Host {
         self.add_service(health);
         self.add_reflection()?;
 
-        let hosts = Arc::new(Hosts::new(self.addresses.grpc, &self.settings.allowed_hosts));
         let shared = Shared {
-            hosts: hosts.clone(),
+            hosts: self.hosts,
             rpcs: Rpcs::new(auth::methods(&self.services)?),
             verifier: self.verifier,
             in_flight: Semaphore::new(self.settings.max_in_flight),
@@ -300,19 +312,16 @@ impl Host {
         let edge = Edge { routes: self.routes.prepare(), shared: Arc::new(shared) };
         let server = Server::new(self.grpc, edge, &self.settings)?;
 
-        let ended = CancellationToken::new();
-        let http = http::serve(self.http, self.parts.clone(), hosts, ended.clone());
         let mut tasks = self.tasks;
-        tasks.spawn("HTTP server", http);
-        let telling = self.parts.clone().tell(reporter, told, ended.clone());
+        let telling = self.parts.clone().tell(reporter, told, self.ended.clone());
         tasks.spawn("health", endless(telling));
         Ok(Running::start(running::Parts {
             addresses: self.addresses,
             server,
-            health: self.parts.part("server"),
+            health: self.parts.part(SERVER),
             tasks,
             shutdown: self.shutdown,
-            ended,
+            ended: self.ended,
         }))
     }
 

@@ -119,6 +119,15 @@ async fn hold(
     }
 }
 
+/// Waits for that lock as long as the session waits for locks: whoever has it, keeps services
+/// from leading on the database.
+pub(crate) async fn lock(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query("SELECT pg_advisory_lock('journal'::regclass::oid::bigint)")
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 /// Takes the lock of the service whose journal is in this database, or in this schema.
 async fn try_lock(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar("SELECT pg_try_advisory_lock('journal'::regclass::oid::bigint)")

@@ -248,14 +248,14 @@ impl<S: Store> Writer<S> {
     /// but whose journal cannot be read must not stay open.
     pub(super) async fn begin(&mut self) -> Result<Checkpoint, CommitError> {
         self.reconnect().await?;
-        let begun = S::Backend::begin(&mut self.connection).await;
-        let head = match begun {
-            Ok(head) => head,
-            Err(error) => {
-                self.rollback().await;
-                return Err(error.into());
-            }
-        };
+        let mut begun = self.try_begin().await;
+        if begun.is_err() && self.is_lost {
+            // Lost since the last transaction, as after a restart of the server. Nothing of
+            // this one was sent: it may begin on another connection.
+            self.reconnect().await?;
+            begun = self.try_begin().await;
+        }
+        let head = begun?;
         let seen = self.watermarks.highest(S::Domain::SOURCE);
         if planted::is("sequence-from-memory") && seen > Sequence::ZERO {
             return Ok(Checkpoint { sequence: seen, ..head });
@@ -267,6 +267,15 @@ impl<S: Store> Writer<S> {
             return Err(self.reverted(found));
         }
         Ok(head)
+    }
+
+    /// Begins a transaction, or finds out whether the connection is lost.
+    async fn try_begin(&mut self) -> SqlResult<Checkpoint> {
+        let begun = S::Backend::begin(&mut self.connection).await;
+        if begun.is_err() {
+            self.rollback().await;
+        }
+        begun
     }
 
     /// Opens the connection once more, if it was lost.

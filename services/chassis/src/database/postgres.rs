@@ -1,23 +1,29 @@
 //! A database in a PostgreSQL server, which the replicas of a service share.
 
-use std::{str::FromStr as _, time::Duration};
+use std::{io, str::FromStr as _, time::Duration};
 
+use backon::{BackoffBuilder as _, ExponentialBuilder};
 use sqlx::{
     ConnectOptions as _, Connection as _, PgConnection, PgPool, Postgres,
-    migrate::Migrator,
+    migrate::{MigrateError, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions},
 };
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{Arrivals, Database, OpenError, migrate_owner};
 use crate::config;
 
 /// The chassis' own tables.
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
 /// The oldest server that may be used.
 const OLDEST_SERVER: i32 = 15;
 /// How many prepared statements a connection keeps.
 const STATEMENT_CACHE: usize = 256;
+/// How long a server may take to answer a service that starts.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest pause between two tries to reach a server.
+const MAX_PAUSE: Duration = Duration::from_secs(5);
 /// How long a reader waits for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// After this time an idle connection of a reader is closed.
@@ -41,12 +47,17 @@ const READER: [(&str, &str); 3] = [
 /// A database's address.
 pub(crate) struct Address {
     options: PgConnectOptions,
-    name: String,
+    /// As messages name it: without its password.
+    pub(super) name: String,
 }
 
 impl Address {
     /// Reads a URL such as `postgres://user:password@host:5432/database`.
     pub(crate) fn parse(url: &str) -> Result<Self, OpenError> {
+        // The driver takes any scheme.
+        if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
+            return Err(OpenError::Url(sqlx::Error::Configuration("another scheme".into())));
+        }
         let options = PgConnectOptions::from_str(url).map_err(OpenError::Url)?;
         let host = options.get_host();
         let database = options.get_database().unwrap_or_else(|| options.get_username());
@@ -63,7 +74,8 @@ impl Address {
 }
 
 impl Database<Postgres> {
-    /// Opens the database of a service that owns events, and migrates it under a lock.
+    /// Opens the database of a service that owns events, and migrates it under a lock. Waits
+    /// for a server that cannot be reached yet, as after the start of a whole installation.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -73,17 +85,52 @@ impl Database<Postgres> {
     ) -> Result<Self, OpenError> {
         let url = settings.url.as_ref().map_or("", config::Secret::expose);
         let address = Address::parse(url)?;
+        let (started, patience) =
+            (Instant::now(), Duration::from_millis(settings.start_timeout_ms));
+        let pauses = ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(200))
+            .with_max_delay(MAX_PAUSE)
+            .without_max_times();
+        for longest in pauses.build() {
+            let error = match Self::try_open_server(settings, &address, migrations).await {
+                Err(error) if is_away(&error) => error,
+                opened => return opened,
+            };
+            let waited = started.elapsed();
+            let left = patience.saturating_sub(waited);
+            if left.is_zero() {
+                let database = address.name;
+                return Err(OpenError::Away { database, waited, source: error.into() });
+            }
+            tracing::warn!(
+                database = address.name,
+                error = crate::error::chain(&error),
+                left_ms = left.as_millis(),
+                "waiting for PostgreSQL"
+            );
+            // Full jitter: services that started together do not come back together.
+            sleep(longest.mul_f64(rand::random()).min(left)).await;
+        }
+        unreachable!("the pauses have no end")
+    }
+
+    async fn try_open_server(
+        settings: &config::Database,
+        address: &Address,
+        migrations: &Migrator,
+    ) -> Result<Self, OpenError> {
         let sql = |source| OpenError::sql(&address.name, source);
         let unfit = |why| OpenError::Unfit { database: address.name.clone(), why };
 
         // Migrations may take longer than a writer's statements.
-        let mut connection = address.session("migrations", &[]).connect().await.map_err(sql)?;
+        let session = address.session("migrations", &[]);
+        let mut connection = connect(&session).await.map_err(sql)?;
         check(&mut connection).await.map_err(sql)?.map_err(unfit)?;
         migrate_owner(&mut connection, &address.name, &MIGRATIONS, migrations).await?;
         connection.close().await.map_err(sql)?;
 
         let options = address.session("writer", &WRITER);
-        let writer = options.connect().await.map_err(sql)?;
+        let writer = connect(&options).await.map_err(sql)?;
         let arrivals = Arrivals::default();
         let readers = PgPoolOptions::new()
             // And one each for the relay, and to listen and to tell.
@@ -101,7 +148,41 @@ impl Database<Postgres> {
             .connect_with(address.session("reader", &READER))
             .await
             .map_err(sql)?;
-        Ok(Self { writer, options, readers, name: address.name, arrivals, file: None })
+        Ok(Self { writer, options, readers, name: address.name.clone(), arrivals, file: None })
+    }
+}
+
+/// Connects to a server, which may be one that does not answer at all.
+async fn connect(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
+    let connected = timeout(CONNECT_TIMEOUT, options.connect()).await;
+    connected.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
+}
+
+/// Whether a database cannot be opened because its server is not there, or takes no
+/// connection now: the same may succeed later.
+fn is_away(error: &OpenError) -> bool {
+    /// SQLSTATE: is starting or stopping, was stopped, crashed, has too many connections.
+    const BUSY: [&str; 4] = ["57P03", "57P01", "57P02", "53300"];
+    let error = match error {
+        OpenError::Sql { source, .. }
+        | OpenError::Migrate {
+            source: MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _),
+            ..
+        } => source,
+        _ => return false,
+    };
+    match error {
+        // A certificate's file cannot be read, and the like.
+        sqlx::Error::Io(error) => !matches!(
+            error.kind(),
+            io::ErrorKind::NotFound
+                | io::ErrorKind::PermissionDenied
+                | io::ErrorKind::InvalidInput
+                | io::ErrorKind::InvalidData
+        ),
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| BUSY.contains(&&*code)),
+        sqlx::Error::PoolTimedOut => true,
+        _ => false,
     }
 }
 
@@ -120,7 +201,9 @@ pub fn server_readers(url: &config::Secret, count: u32) -> Result<PgPool, OpenEr
 }
 
 /// Whether the server can be trusted with a journal, or what to change.
-async fn check(connection: &mut PgConnection) -> Result<Result<(), String>, sqlx::Error> {
+pub(super) async fn check(
+    connection: &mut PgConnection,
+) -> Result<Result<(), String>, sqlx::Error> {
     let (version, synchronous_commit, fsync, recovering): (i32, String, String, bool) =
         sqlx::query_as(
             "SELECT current_setting('server_version_num')::int / 10000, \

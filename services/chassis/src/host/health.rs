@@ -35,7 +35,7 @@ impl Health {
         self.set(|before| ready || before, detail);
     }
 
-    /// Says that the part is not ready any more, as the process ends.
+    /// Says that the part is not ready any more, as the process ends, or was never of use.
     pub(super) fn end(&self, detail: &str) {
         self.set(|_| false, detail);
     }

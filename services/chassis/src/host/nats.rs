@@ -1,6 +1,6 @@
 use std::{path::PathBuf, time::Duration};
 
-use async_nats::{Client, ConnectOptions, Event};
+use async_nats::{Client, ClientError, ConnectErrorKind, ConnectOptions, Event};
 use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -71,8 +71,14 @@ pub enum NatsError {
 enum Link {
     Pending,
     Failed,
+    /// The server does not let this process in.
+    Refused,
     Connected,
 }
+
+/// What is wrong then, and what to do.
+const REFUSED: &str = "NATS refuses the credentials: check nats.user and nats.password \
+                       (AGORA_NATS__USER, AGORA_NATS__PASSWORD), or nats.credentials_file";
 
 /// A connection to NATS that may not be there yet, and what is heard of it.
 pub(super) struct Nats {
@@ -103,10 +109,13 @@ impl Nats {
         timeout(GRACE, links.wait_for(|link| *link != Link::Pending)).await.ok();
         let nats = Self { client, url, links };
         let link = *nats.links.borrow();
-        if link == Link::Connected {
-            nats.check().await?;
-        } else {
-            tracing::warn!(url = nats.url, "NATS is not reached; going on without it for now");
+        match link {
+            Link::Connected => nats.check().await?,
+            // Told already. Credentials may be put right on the server, too.
+            Link::Refused => {}
+            Link::Pending | Link::Failed => {
+                tracing::warn!(url = nats.url, "NATS is not reached; going on without it for now");
+            }
         }
         Ok(nats)
     }
@@ -128,16 +137,24 @@ impl Nats {
 
     /// Checks the server after every connect, and says what is wrong as health.
     pub(super) async fn watch(mut self, health: Health, shutdown: CancellationToken) {
+        let mut was_connected = false;
         loop {
             let link = *self.links.borrow_and_update();
             match link {
                 Link::Connected => match self.check().await {
-                    Ok(()) => health.set_ready(true, "connected"),
+                    Ok(()) => {
+                        was_connected = true;
+                        health.set_ready(true, "connected");
+                    }
                     Err(error) => {
                         tracing::error!(%error, "NATS cannot be used");
                         health.set_ready(false, &error.to_string());
                     }
                 },
+                // Who was let in before goes on, as without NATS.
+                Link::Refused if was_connected => health.set_ready(true, REFUSED),
+                // Who never was is set up wrongly.
+                Link::Refused => health.end(REFUSED),
                 // Reads and, in a running service, writes go on without NATS.
                 Link::Pending | Link::Failed => health.set_ready(true, "not connected"),
             }
@@ -153,6 +170,7 @@ async fn options(
     name: &str,
     link: watch::Sender<Link>,
 ) -> Result<ConnectOptions, NatsError> {
+    let url = settings.url.clone();
     let mut options = ConnectOptions::new()
         .name(format!("agora {name}"))
         .retry_on_initial_connect()
@@ -165,12 +183,19 @@ async fn options(
         .event_callback(move |event| {
             let heard = hear(&event);
             if let Some(heard) = heard {
-                link.send_if_modified(|link| {
+                let changed = link.send_if_modified(|link| {
+                    // Another server of a cluster that cannot be reached does not change it.
+                    if *link == Link::Refused && heard == Link::Failed {
+                        return false;
+                    }
                     // A new connection may be to another server: it counts each time.
                     let changed = *link != heard || heard == Link::Connected;
                     *link = heard;
                     changed
                 });
+                if changed && heard == Link::Refused {
+                    tracing::error!(url, "{REFUSED}");
+                }
             }
             async {}
         });
@@ -197,7 +222,7 @@ fn hear(event: &Event) -> Option<Link> {
         }
         Event::ClientError(error) => {
             tracing::debug!(%error, "NATS cannot be reached");
-            Some(Link::Failed)
+            Some(if is_refusal(error) { Link::Refused } else { Link::Failed })
         }
         Event::SlowConsumer(subscription) => {
             tracing::error!(subscription, "NATS messages were dropped: a subscription is slow");
@@ -213,6 +238,13 @@ fn hear(event: &Event) -> Option<Link> {
         }
         Event::Draining | Event::Closed => None,
     }
+}
+
+/// Whether the server was reached and does not let this process in.
+fn is_refusal(error: &ClientError) -> bool {
+    let refusals = [ConnectErrorKind::AuthorizationViolation, ConnectErrorKind::Authentication];
+    let ClientError::Other(error) = error else { return false };
+    refusals.iter().any(|kind| *error == kind.to_string())
 }
 
 #[cfg(test)]
