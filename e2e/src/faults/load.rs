@@ -125,7 +125,15 @@ impl Load {
                 ..Default::default()
             };
             let begun = Instant::now();
-            let answer = author.post.clone().create_post(request).await?.into_inner();
+            let answer = loop {
+                match author.post.clone().create_post(request.clone()).await {
+                    Ok(answer) => break answer.into_inner(),
+                    Err(status) if may_retry(&status) && begun.elapsed() < LAST => {
+                        sleep(RETRY).await;
+                    }
+                    Err(status) => return Err(status.into()),
+                }
+            };
             let id = answer.post.unwrap_or_default().post_id;
             posts.push(id.clone());
             record.acknowledged(begun, request_id, What::Post { id: id.parse()?, title });
