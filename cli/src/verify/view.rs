@@ -107,7 +107,7 @@ fn delivery(row: Row) -> Delivery {
         sequence: row.sequence,
         hash: row.hash,
         bytes: row.event.clone(),
-        event: Event::decode(row.event),
+        event: Event::decode(row.event).map(Box::new),
     }
 }
 

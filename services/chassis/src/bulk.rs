@@ -10,7 +10,14 @@
 
 use std::{collections::HashSet, hash::Hash, sync::OnceLock};
 
-use sqlx::{Sqlite, SqliteConnection, query::Query, sqlite::SqliteArguments};
+use futures::future;
+use sqlx::{
+    Arguments as _, Sqlite, SqliteConnection, Type,
+    encode::Encode,
+    error::BoxDynError,
+    query::Query,
+    sqlite::{SqliteArguments, SqliteRow},
+};
 
 /// How many rows one statement takes: the greatest first. Any number of rows is a sum of
 /// few of them.
@@ -34,8 +41,40 @@ pub struct Statement {
     texts: [OnceLock<String>; CHUNKS.len()],
 }
 
-/// A query whose parameters are being bound.
-pub type Bind<'q> = Query<'q, Sqlite, SqliteArguments>;
+/// The parameters of a statement as they are bound: room is made for all of them at once.
+pub struct Bind {
+    arguments: SqliteArguments,
+    /// Why one of them cannot be encoded.
+    failed: Option<BoxDynError>,
+}
+
+impl Bind {
+    fn with_capacity(parameters: usize) -> Self {
+        let mut arguments = SqliteArguments::default();
+        arguments.reserve(parameters, 0);
+        Self { arguments, failed: None }
+    }
+
+    /// Binds the next parameter.
+    #[must_use]
+    pub fn bind<'t, T: Encode<'t, Sqlite> + Type<Sqlite>>(mut self, value: T) -> Self {
+        if let Err(error) = self.arguments.add(value) {
+            self.failed.get_or_insert(error);
+        }
+        self
+    }
+
+    /// The statement with its parameters.
+    fn query(
+        self,
+        text: &'static str,
+    ) -> Result<Query<'static, Sqlite, SqliteArguments>, sqlx::Error> {
+        match self.failed {
+            Some(error) => Err(sqlx::Error::Encode(error)),
+            None => Ok(sqlx::query_with(text, self.arguments)),
+        }
+    }
+}
 
 impl Statement {
     /// A statement with at most 127 parameters a row, of which SQLite takes 32,766.
@@ -51,11 +90,18 @@ impl Statement {
         &'static self,
         connection: &mut SqliteConnection,
         rows: &[R],
-        bind: impl for<'q> Fn(Bind<'q>, &R) -> Bind<'q> + Send,
+        bind: impl Fn(Bind, &R) -> Bind + Send,
     ) -> Result<(), sqlx::Error> {
-        for (text, chunk) in self.chunks(rows) {
-            let query = chunk.iter().fold(sqlx::query(text), &bind);
-            query.execute(&mut *connection).await?;
+        let mut queries = self.chunks(rows).map(move |(text, chunk)| {
+            chunk.iter().fold(self.parameters(chunk.len()), &bind).query(text)
+        });
+        let mut next = queries.next();
+        while let Some(query) = next {
+            // SQLite has a thread of its own: while it is at one chunk, the next is bound.
+            let (done, bound) =
+                future::join(query?.execute(&mut *connection), async { queries.next() }).await;
+            done?;
+            next = bound;
         }
         Ok(())
     }
@@ -70,14 +116,14 @@ impl Statement {
         &'static self,
         connection: &mut SqliteConnection,
         rows: &[R],
-        bind: impl for<'q> Fn(Bind<'q>, &R) -> Bind<'q> + Send,
-    ) -> Result<Vec<sqlx::sqlite::SqliteRow>, sqlx::Error> {
+        bind: impl Fn(Bind, &R) -> Bind + Send,
+    ) -> Result<Vec<SqliteRow>, sqlx::Error> {
         let mut found = Vec::new();
         for chunk in rows.chunks(CHUNKS[0]) {
             let size = CHUNKS.iter().rposition(|size| *size >= chunk.len()).unwrap_or_default();
             let padding = chunk.last().into_iter().cycle().take(CHUNKS[size] - chunk.len());
-            let query = chunk.iter().chain(padding).fold(sqlx::query(self.text(size)), &bind);
-            found.extend(query.fetch_all(&mut *connection).await?);
+            let bound = chunk.iter().chain(padding).fold(self.parameters(CHUNKS[size]), &bind);
+            found.extend(bound.query(self.text(size))?.fetch_all(&mut *connection).await?);
         }
         Ok(found)
     }
@@ -93,6 +139,11 @@ impl Statement {
             rows = rest;
             Some((self.text(size), chunk))
         })
+    }
+
+    /// Room for the parameters of so many rows.
+    fn parameters(&self, rows: usize) -> Bind {
+        Bind::with_capacity(rows * self.row.matches('?').count())
     }
 
     fn text(&'static self, size: usize) -> &'static str {

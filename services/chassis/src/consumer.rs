@@ -37,15 +37,16 @@ pub struct Delivery {
     pub hash: Hash,
     /// Byte for byte what the journal holds.
     pub bytes: Bytes,
-    /// The event, or why this program cannot apply it.
-    pub event: Result<Event, DecodeError>,
+    /// The event, or why this program cannot apply it. Boxed, as deliveries are moved about.
+    pub event: Result<Box<Event>, DecodeError>,
 }
 
 impl Delivery {
     /// A row that was found to verify and to chain.
     pub(crate) fn of(row: Row) -> Self {
         let Row { sequence, hash, event: bytes } = row;
-        Self { sequence, hash, event: Event::decode(bytes.clone()), bytes }
+        let decoded = Event::decode(bytes.clone()).map(Box::new);
+        Self { sequence, hash, event: decoded, bytes }
     }
 
     /// What the event happened to, as far as that can be read.

@@ -6,7 +6,7 @@
 
 mod fold;
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use agora_proto::event::v1::Decision;
 use bus_schema::{CommentId, PostId, RevisionId, Sequence, Time};
@@ -110,8 +110,8 @@ pub struct Comment {
     pub create_time: Time,
     /// Whether only its place is left.
     pub deleted: bool,
-    /// Every revision, by its number.
-    pub revisions: BTreeMap<u32, Revision>,
+    /// Every revision, in the order of their numbers.
+    pub revisions: Vec<Revision>,
     /// How many comments below it a reader could open, if it has a visible revision.
     pub replies: i64,
 }
@@ -119,6 +119,8 @@ pub struct Comment {
 /// A revision of a comment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revision {
+    /// Counted from 1.
+    pub number: u32,
     /// The id of the event that made it.
     pub id: RevisionId,
     /// When it was made.
@@ -128,7 +130,7 @@ pub struct Revision {
     /// The number of the event of that decision; 0 if there is none.
     pub decided_by: Sequence,
     /// Its text, if the batch brought it.
-    pub body: Option<String>,
+    pub body: Option<Arc<str>>,
     /// Whether the batch has changed it.
     pub changed: bool,
 }
@@ -145,26 +147,33 @@ impl Comment {
             author: Author::default(),
             create_time: Time::default(),
             deleted: false,
-            revisions: BTreeMap::new(),
+            revisions: Vec::new(),
             replies: 0,
         }
     }
 
     /// The number of the newest revision; 0 if there is none.
     pub fn newest(&self) -> u32 {
-        self.revisions.last_key_value().map_or(0, |(number, _)| *number)
+        self.revisions.last().map_or(0, |revision| revision.number)
+    }
+
+    /// Takes in a revision, in place of one of the same number.
+    pub fn add(&mut self, revision: Revision) {
+        match self.revisions.binary_search_by_key(&revision.number, |kept| kept.number) {
+            Ok(at) => self.revisions[at] = revision,
+            Err(at) => self.revisions.insert(at, revision),
+        }
     }
 
     /// The number of the visible revision, 0 if there is none: the newest one that was
     /// approved or rejected, if it was approved.
     pub fn shown(&self) -> u32 {
         let mut newest_first = self.revisions.iter().rev();
-        let decided = newest_first.find(|(_, revision)| {
-            matches!(revision.decision, Decision::Approved | Decision::Rejected)
-        });
+        let decided = newest_first
+            .find(|revision| matches!(revision.decision, Decision::Approved | Decision::Rejected));
         decided
-            .filter(|(_, revision)| revision.decision == Decision::Approved)
-            .map_or(0, |(number, _)| *number)
+            .filter(|revision| revision.decision == Decision::Approved)
+            .map_or(0, |revision| revision.number)
     }
 
     /// How many comments a reader could open here and below, if they could open what

@@ -260,7 +260,7 @@ impl<S: Store> Writer<S> {
     ) -> Result<Checkpoint, CommitError> {
         let Batch { to, deliveries, .. } = chained(S::Domain::SOURCE, folded, rows)?;
         let events: Result<Vec<Event>, _> =
-            deliveries.into_iter().map(|delivery| delivery.event).collect();
+            deliveries.into_iter().map(|delivery| delivery.event.map(|event| *event)).collect();
         let events = events.map_err(|error| CommitError::Event(error.into()))?;
         let mut state = self.store.load_for(&mut self.connection, &events).await?;
         for event in &events {

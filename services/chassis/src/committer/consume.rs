@@ -113,7 +113,7 @@ impl<S: Store> Writer<S> {
                 (_, None) if waits => {
                     letters.push(DeadLetter::new(batch.source, delivery, String::new()))
                 }
-                (Ok(event), None) => events.push(event.clone()),
+                (Ok(event), None) => events.push(event.as_ref().clone()),
                 (Err(error), None) => {
                     newly_parked.push(aggregate);
                     letters.push(DeadLetter::new(batch.source, delivery, error.to_string()));

@@ -327,7 +327,7 @@ fn batch(from: Checkpoint, comments: &[(u8, Kind)]) -> Batch {
         };
         let bytes = event.encode();
         to = to.extend(&bytes);
-        Delivery { sequence: to.sequence, hash: to.hash, bytes, event: Ok(event) }
+        Delivery { sequence: to.sequence, hash: to.hash, bytes, event: Ok(Box::new(event)) }
     });
     let deliveries = deliveries.collect();
     Batch { source: Source::Comment, from, to, deliveries }

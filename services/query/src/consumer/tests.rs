@@ -22,7 +22,7 @@ fn delivery(id: u128, kind: Kind) -> Delivery {
         kind,
     };
     let (sequence, hash) = (Sequence(1), Hash([0; 32]));
-    Delivery { sequence, hash, bytes: Default::default(), event: Ok(event) }
+    Delivery { sequence, hash, bytes: Default::default(), event: Ok(Box::new(event)) }
 }
 
 /// The event with this id makes a comment.

@@ -1,4 +1,7 @@
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
 
 use agora_proto::event::v1::{self as event, Decision};
 use bus_schema::{
@@ -37,15 +40,15 @@ pub struct Early {
     pub decided_by: Sequence,
 }
 
-/// What a batch of events touches, to be loaded before it is folded.
+/// What a batch of events touches, to be loaded before it is folded; some of it repeatedly.
 #[derive(Debug, Default)]
 pub struct Touched {
     /// Posts.
-    pub posts: HashSet<PostId>,
+    pub posts: Vec<PostId>,
     /// Comments.
-    pub comments: HashSet<CommentId>,
+    pub comments: Vec<CommentId>,
     /// Revisions that decisions may have come for before.
-    pub revisions: HashSet<RevisionId>,
+    pub revisions: Vec<RevisionId>,
 }
 
 impl Touched {
@@ -60,35 +63,36 @@ impl Touched {
         let post_id = event.post_id.ok_or(FoldError::Missing("post_id"))?;
         match &event.kind {
             Kind::CommentCreated(_) | Kind::CommentUpdated(_) => {
-                self.comments.insert(aggregate(event)?);
-                self.revisions.insert(event.id.into());
+                self.comments.push(aggregate(event)?);
+                self.revisions.push(event.id.into());
             }
             Kind::CommentDeleted(_) => {
-                self.comments.insert(aggregate(event)?);
+                self.comments.push(aggregate(event)?);
             }
             Kind::RevisionDecided(decided) => {
-                self.comments.insert(aggregate(event)?);
+                self.comments.push(aggregate(event)?);
                 if decided.decision() == Decision::Approved {
-                    self.posts.insert(post_id);
+                    self.posts.push(post_id);
                 }
             }
-            _ => {
-                self.posts.insert(post_id);
-            }
+            _ => self.posts.push(post_id),
         }
         Ok(())
     }
 }
 
+/// By ids, which callers do not choose: a hash that withstands them is not needed.
+type ById<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
+
 /// The rows that a batch touches, on their way through the fold.
 #[derive(Debug, Default)]
 pub struct State {
     /// Posts, and whether they have changed.
-    pub posts: HashMap<PostId, Row<Post>>,
+    pub posts: ById<PostId, Row<Post>>,
     /// Comments, and whether they have changed.
-    pub comments: HashMap<CommentId, Row<Comment>>,
+    pub comments: ById<CommentId, Row<Comment>>,
     /// Early decisions; those that found their revision are gone.
-    pub early: HashMap<RevisionId, Option<Early>>,
+    pub early: ById<RevisionId, Option<Early>>,
 }
 
 /// A row, and what the fold did to it.
@@ -159,7 +163,7 @@ impl State {
             }
             Kind::CommentCreated(created) => self.comment_created(event, created),
             Kind::CommentUpdated(updated) => {
-                let body = content::open(updated.body.as_ref())?.to_owned();
+                let body = content::open(updated.body.as_ref())?.into();
                 self.add_revision(event, updated.revision, body)
             }
             Kind::CommentDeleted(_) => {
@@ -218,7 +222,7 @@ impl State {
     ) -> Result<(), FoldError> {
         let author = author(created.author.as_ref())?;
         let create_time = time(created.create_time.as_ref())?;
-        let body = content::open(created.body.as_ref())?.to_owned();
+        let body = content::open(created.body.as_ref())?.into();
         let parent_id = match created.parent_id.as_ref() {
             [] => None,
             id => Some(CommentId::from_slice(id)?),
@@ -232,10 +236,16 @@ impl State {
         self.add_revision(event, 1, body)
     }
 
-    fn add_revision(&mut self, event: &Event, number: u32, body: String) -> Result<(), FoldError> {
+    fn add_revision(
+        &mut self,
+        event: &Event,
+        number: u32,
+        body: Arc<str>,
+    ) -> Result<(), FoldError> {
         let id = RevisionId::from(event.id);
         let early = self.early.get_mut(&id).and_then(Option::take);
         let revision = Revision {
+            number,
             id,
             time: event.time,
             decision: early.map_or(Decision::Unspecified, |early| early.decision),
@@ -243,7 +253,7 @@ impl State {
             body: Some(body),
             changed: true,
         };
-        self.comment(event)?.revisions.insert(number, revision);
+        self.comment(event)?.add(revision);
         Ok(())
     }
 
@@ -262,7 +272,7 @@ impl State {
         let comment = self.comments.get_mut(&aggregate(event)?);
         let found = comment.and_then(|row| {
             let changed = &mut row.changed;
-            let mut revisions = row.now.revisions.values_mut();
+            let mut revisions = row.now.revisions.iter_mut();
             let revision = match planted::is("decision-on-the-newest-revision") {
                 true => revisions.last()?,
                 false => revisions.find(|revision| revision.id == revision_id)?,

@@ -196,7 +196,7 @@ fn batch(source: Source, head: &mut Checkpoint, events: &[Event]) -> Batch {
     let deliveries = events.iter().map(|event| {
         let bytes = event.encode();
         *head = head.extend(&bytes);
-        let event = Event::decode(bytes.clone());
+        let event = Event::decode(bytes.clone()).map(Box::new);
         Delivery { sequence: head.sequence, hash: head.hash, bytes, event }
     });
     let deliveries = deliveries.collect();

@@ -33,16 +33,21 @@ pub(super) async fn begin(
     let newest = newest.map_err(|error| rows::invalid("newest", error))?;
 
     let mut state = State::default();
+    state.comments.reserve(touched.revisions.len());
     // Ids grow with time: most comments of a batch come after all that are there, and
     // need not be looked for.
-    let mut comments: Vec<CommentId> =
-        touched.comments.into_iter().filter(|id| Some(*id) <= newest).collect();
-    // In the order of the table, so that neighbours are found together.
+    let Touched { mut posts, mut comments, mut revisions } = touched;
+    comments.retain(|id| Some(*id) <= newest);
+    // In the order of the tables, so that neighbours are found together.
     comments.sort_unstable();
+    comments.dedup();
     self::comments(connection, &comments, &mut state).await?;
-    posts(connection, &touched.posts.into_iter().collect::<Vec<_>>(), &mut state).await?;
+    posts.sort_unstable();
+    posts.dedup();
+    self::posts(connection, &posts, &mut state).await?;
     if row.try_get("any_early")? {
-        let revisions: Vec<RevisionId> = touched.revisions.into_iter().collect();
+        revisions.sort_unstable();
+        revisions.dedup();
         early(connection, &revisions, &mut state).await?;
     }
     Ok(state)
@@ -81,15 +86,15 @@ pub(super) async fn comments(
     for row in &rows {
         let id = CommentId::from(rows::uuid(row, "comment_id")?);
         if let Ok(at) = found.binary_search(&id) {
-            let revision = Revision {
+            comments[at].add(Revision {
+                number: row.try_get("revision")?,
                 id: rows::uuid(row, "revision_id")?.into(),
                 time: rows::time(row, "time")?,
                 decision: rows::decision(row)?,
                 decided_by: Sequence::from_i64(row.try_get("decided_by")?),
                 body: None,
                 changed: false,
-            };
-            comments[at].revisions.insert(row.try_get("revision")?, revision);
+            });
         }
     }
     for comment in comments {

@@ -51,7 +51,7 @@ pub(super) fn comment(row: &SqliteRow) -> Result<Comment, sqlx::Error> {
         author: author(row)?,
         create_time: time(row, "create_time")?,
         deleted: row.try_get("deleted")?,
-        revisions: std::collections::BTreeMap::new(),
+        revisions: Vec::new(),
         replies: row.try_get("replies")?,
     })
 }

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use bus_schema::{RevisionId, Time};
 use chassis::bulk::Statement;
 use sqlx::SqliteConnection;
@@ -135,31 +137,31 @@ async fn revisions(
 ) -> Result<(), sqlx::Error> {
     let (mut new, mut decided) = (Vec::new(), Vec::new());
     for comment in comments {
-        for (number, revision) in &comment.revisions {
+        for revision in &comment.revisions {
             match &revision.body {
-                Some(body) => new.push((comment, *number, revision, body)),
-                None if revision.changed => decided.push((comment, *number, revision)),
+                Some(body) => new.push((comment, revision, body)),
+                None if revision.changed => decided.push((comment, revision)),
                 None => {}
             }
         }
     }
     REVISIONS
-        .execute(connection, &new, |query, (comment, number, revision, body)| {
+        .execute(connection, &new, |query, (comment, revision, body)| {
             query
                 .bind(comment.id.as_bytes().as_slice())
-                .bind(*number)
+                .bind(revision.number)
                 .bind(revision.id.as_bytes().as_slice())
-                .bind(body.as_str())
+                .bind(Arc::clone(body))
                 .bind(revision.time.micros())
                 .bind(decision_number(revision))
                 .bind(revision.decided_by.as_i64())
         })
         .await?;
     DECISIONS
-        .execute(connection, &decided, |query, (comment, number, revision)| {
+        .execute(connection, &decided, |query, (comment, revision)| {
             query
                 .bind(comment.id.as_bytes().as_slice())
-                .bind(*number)
+                .bind(revision.number)
                 .bind(decision_number(revision))
                 .bind(revision.decided_by.as_i64())
         })
