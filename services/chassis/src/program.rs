@@ -4,7 +4,7 @@ mod health;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
-use clap::Parser;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -47,7 +47,9 @@ where
     C: Serialize + DeserializeOwned,
     F: Future<Output = Result<Running, StartError>>,
 {
-    let arguments = Arguments::parse();
+    let command = Arguments::command().display_name(format!("agora-{name}"));
+    let arguments = Arguments::from_arg_matches(&command.get_matches());
+    let arguments = arguments.unwrap_or_else(|error| error.exit());
     let flags = serde_json::Map::new();
     let config = match config::load(defaults, arguments.config.as_deref(), flags) {
         Ok(config) => config,

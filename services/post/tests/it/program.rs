@@ -39,6 +39,13 @@ fn the_configuration_in_force_is_printed() {
 }
 
 #[test]
+fn it_says_its_own_name() {
+    let folder = TempDir::new().unwrap();
+    let output = run(&folder, &["--version"], ("AGORA_SERVER__LISTEN", "127.0.0.1:1234"));
+    assert!(String::from_utf8(output.stdout).unwrap().starts_with("agora-post "));
+}
+
+#[test]
 fn what_keeps_it_from_starting_is_told_in_one_line() {
     let folder = TempDir::new().unwrap();
     fs::write(folder.path().join("typo.toml"), "[server]\nlistne = \"127.0.0.1:0\"\n").unwrap();
