@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use async_nats::{
     datetime::DateTime,
     jetstream::{
@@ -5,8 +7,8 @@ use async_nats::{
         context::GetStreamErrorKind,
         message::StreamMessage,
         stream::{
-            Config, DiscardPolicy, RawMessageError, RawMessageErrorKind, RetentionPolicy,
-            StorageType,
+            ClusterInfo, Config, DiscardPolicy, RawMessageError, RawMessageErrorKind,
+            RetentionPolicy, StorageType,
         },
     },
 };
@@ -14,6 +16,9 @@ use bus_schema::{Hash, Sequence, Source, Stream};
 
 use crate::{journal::Row, planted};
 
+/// A leader that has heard of most others within this time leads: they hear of it once a
+/// second, and elect another one after 4 s without a word at the earliest.
+const LEASE: Duration = Duration::from_secs(3);
 /// The bug that a direct get is believed.
 const TRUSTS_DIRECT_GET: &str = "relay-trusts-direct-get";
 
@@ -80,9 +85,8 @@ impl Remote {
             Ok(stream) => {
                 let info = stream.cached_info();
                 let state = &info.state;
-                // A server that the others do not reach answers as well, as far as it is.
-                if info.cluster.as_ref().is_some_and(|cluster| cluster.leader.is_none()) {
-                    return Err("the stream has no leader".into());
+                if !info.cluster.as_ref().is_none_or(is_led) {
+                    return Err("the stream has no leader that the others know".into());
                 }
                 Ok(Some(Extent {
                     messages: state.messages,
@@ -165,6 +169,16 @@ impl Remote {
     }
 }
 
+/// Whether what a server of a cluster says of a stream is all that there is: it leads, and no
+/// other one can lead yet. One that the others do not reach answers, too: without a leader
+/// as far as it is, and as the leader that it was for up to 20 s, while these elect another.
+fn is_led(cluster: &ClusterInfo) -> bool {
+    let others = &cluster.replicas;
+    // One that was never heard of is said to have been active for no time at all.
+    let heard = others.iter().filter(|peer| !peer.active.is_zero() && peer.active < LEASE);
+    cluster.leader.is_some() && 2 * (heard.count() + 1) > others.len() + 1
+}
+
 /// Whether the leader has answered that it cannot show the message: it has none, or one
 /// whose checksum is wrong. Everything else may be different a moment later.
 fn is_missing(error: &RawMessageError) -> bool {
@@ -174,5 +188,41 @@ fn is_missing(error: &RawMessageError) -> bool {
             cause.error_code() == jetstream::ErrorCode::NO_MESSAGE_FOUND
         }
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn who_has_not_heard_of_most_others_does_not_lead() {
+        let peer = |active_ms: u64| json!({ "name": "n", "current": true, "active": active_ms * 1_000_000 });
+        let cases = [
+            ("it is alone and always was", json!({ "leader": "a" }), true),
+            ("it hears of all", json!({ "leader": "a", "replicas": [peer(900), peer(40)] }), true),
+            (
+                "it hears of one of two",
+                json!({ "leader": "a", "replicas": [peer(9_000), peer(40)] }),
+                true,
+            ),
+            (
+                "it was cut off",
+                json!({ "leader": "a", "replicas": [peer(3_100), peer(3_200)] }),
+                false,
+            ),
+            (
+                "it never heard of any",
+                json!({ "leader": "a", "replicas": [peer(0), peer(0)] }),
+                false,
+            ),
+            ("nobody leads", json!({ "replicas": [peer(100), peer(0)] }), false),
+        ];
+        for (what, cluster, expected) in cases {
+            let cluster: ClusterInfo = serde_json::from_value(cluster).unwrap();
+            assert_eq!(is_led(&cluster), expected, "{what}");
+        }
     }
 }
