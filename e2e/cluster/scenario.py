@@ -561,10 +561,10 @@ class Scenario:
 
         def scaled():
             found = self.cluster.get(scaler)
-            metrics = found["status"].get("currentMetrics") or [{}]
-            used = metrics[0].get("resource", {}).get("current", {}).get("averageUtilization")
-            if used is not None:
-                seen["used"] = max(used, seen.get("used", 0))
+            for metric in found["status"].get("currentMetrics") or []:
+                # By the pod or by the container.
+                used = metric.get(metric["type"][0].lower() + metric["type"][1:], {}).get("current", {}).get("averageUtilization")
+                seen["used"] = max(used or 0, seen.get("used", 0))
             return "used" in seen and found["status"].get("desiredReplicas", 0) > REPLICAS
 
         try:
