@@ -101,6 +101,7 @@ def parse(args):
     parser.add_argument("--pull-policy", default="IfNotPresent", choices=["IfNotPresent", "Always", "Never"])
     parser.add_argument("--chart", type=Path, default=CHART, help=argparse.SUPPRESS)
     parser.add_argument("--start", type=Path, metavar="FOLDER", help="start a cluster with FOLDER's up.sh first, and end it with down.sh")
+    parser.add_argument("--default-repo", metavar="REGISTRY", help="where Skaffold pushes images that the cluster pulls [default with --start: localhost:5000]")
     parser.add_argument("--keep", action="store_true", help="leave everything as it is at the end")
     parser.add_argument("--only", metavar="STEPS", help="of these names, separated by commas: " + ", ".join(name for name, _ in STEPS))
     options = parser.parse_args(args)
@@ -128,6 +129,7 @@ def start(options, say):
     if up.returncode != 0 and "already up" not in up.stdout:
         raise SystemExit(f"the cluster does not start:\n{up.stdout}")
     options.load = options.load or str(folder / "load.sh")
+    options.default_repo = options.default_repo or "localhost:5000"
     return None
 
 
@@ -661,6 +663,50 @@ class Scenario:
             raise Failed("\n".join(wrong))
         return f"{rendered} combinations of values accepted by the API server; {known}"
 
+    def skaffold(self):
+        """Skaffold builds the images, installs the chart, verifies and removes it, in a namespace of its own."""
+        if not self.cluster.prefix and shutil.which("skaffold") is None:
+            raise Skipped("there is no skaffold on the PATH")
+        if not self.options.default_repo:
+            raise Skipped("--default-repo names no registry")
+        other = f"{self.cluster.namespace}-skaffold"
+        home = Path.home()
+        environment = {
+            # What the images of the other steps were built with, so that only what differs is built.
+            "AGORA_PROFILE": "quick",
+            "CARGO_HOME": os.environ.get("CARGO_HOME", str(home / ".cargo")),
+            "RUSTUP_HOME": os.environ.get("RUSTUP_HOME", str(home / ".rustup")),
+            "SKAFFOLD_UPDATE_CHECK": "false",
+        }
+        if not self.options.official:
+            for name in ("nats", "postgres"):
+                environment[f"AGORA_{name.upper()}_IMAGE"] = f"{self.options.registry}/{name}:{self.options.tag}"
+        variables = [f"{name}={value}" for name, value in environment.items()]
+        context = ["--kube-context", self.options.context] if self.options.context else []
+        common = ["--profile=buildah", "--interactive=false"]
+        built = ROOT / "target" / "skaffold-images.json"
+        places = [f"--namespace={other}", f"--default-repo={self.options.default_repo}", *context]
+        run, command = self.cluster.run, self.cluster.command
+        took = []
+
+        def skaffold(what, *more):
+            began = time.monotonic()
+            run([*self.cluster.prefix, "env", *variables, "skaffold", what, *common, *more], cwd=ROOT)
+            took.append(f"{what} {time.monotonic() - began:.0f} s")
+
+        run(command("kubectl", "create", "namespace", other), check=False)
+        try:
+            skaffold("diagnose")
+            skaffold("build", f"--file-output={built}", f"--default-repo={self.options.default_repo}")
+            try:
+                skaffold("run", *places)
+                skaffold("verify", f"--build-artifacts={built}", *places)
+            finally:
+                skaffold("delete", f"--namespace={other}", *context)
+        finally:
+            run(command("kubectl", "delete", "namespace", other, "--timeout=120s"), check=False)
+        return ", ".join(took)
+
     @contextlib.contextmanager
     def definitions(self):
         """Has the custom resources known that the chart can make, as long as this lasts."""
@@ -726,4 +772,5 @@ STEPS = (
     ("drain", Scenario.drain),
     ("wrong secret", Scenario.wrong_secret),
     ("templates", Scenario.templates),
+    ("skaffold", Scenario.skaffold),
 )
