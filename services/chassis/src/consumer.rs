@@ -25,8 +25,10 @@ pub use run::{Consumer, Ended, session, spawn};
 
 /// How many events a batch has at most: a power of two, as batches under load are.
 pub const MAX_BATCH: usize = 1_024;
-/// How many verified events wait for the batch that will take them.
-pub const MAX_READ_AHEAD: usize = 16_384;
+/// How many events are handed over together by whoever reads a source, at most.
+const MAX_CHUNK: usize = 128;
+/// How many chunks of verified events wait for the batches that will take them.
+pub(crate) const MAX_READ_AHEAD: usize = 128;
 
 /// One event as it was delivered: it verifies and chains.
 #[derive(Clone, Debug)]
@@ -47,6 +49,11 @@ impl Delivery {
         let Row { sequence, hash, event: bytes } = row;
         let decoded = Event::decode(bytes.clone()).map(Box::new);
         Self { sequence, hash, event: decoded, bytes }
+    }
+
+    /// The chain up to and with this event.
+    pub(crate) const fn checkpoint(&self) -> Checkpoint {
+        Checkpoint { sequence: self.sequence, hash: self.hash }
     }
 
     /// What the event happened to, as far as that can be read.
@@ -88,8 +95,7 @@ impl Batch {
     /// If `count` is 0 or greater than the number of events.
     pub fn split_at(mut self, count: usize) -> (Self, Self) {
         let rest = self.deliveries.split_off(count);
-        let last = &self.deliveries[count - 1];
-        let middle = Checkpoint { sequence: last.sequence, hash: last.hash };
+        let middle = self.deliveries[count - 1].checkpoint();
         let second = Self { source: self.source, from: middle, to: self.to, deliveries: rest };
         self.to = middle;
         (self, second)

@@ -29,8 +29,8 @@ use tokio::{
 use crate::{pages::Pages, store::View, visible::Visible};
 
 /// How many events of a source one transaction takes at most: a view that is far behind
-/// has nobody waiting for its disk.
-const MAX_BATCH: usize = 16_384;
+/// has nobody waiting for its disk. Of more, the processor's caches hold too little.
+const MAX_BATCH: usize = 4_096;
 /// How long a comment waits for the decision on it, or a decision for its comment.
 const MAX_HELD: Duration = Duration::from_millis(100);
 /// Requests that wait; their senders wait for them anyway.

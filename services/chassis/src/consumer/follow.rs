@@ -39,7 +39,7 @@ pub(super) async fn follow(
     owners: &Owners,
     source: Source,
     from: Checkpoint,
-    events: &mpsc::Sender<Delivery>,
+    events: &mpsc::Sender<Vec<Delivery>>,
 ) -> ReadError {
     let mut applied = from;
     let why = read(jetstream, source, &mut applied, events).await;
@@ -67,7 +67,7 @@ async fn read_owner(
     owners: &Owners,
     source: Source,
     applied: &mut Checkpoint,
-    events: &mpsc::Sender<Delivery>,
+    events: &mpsc::Sender<Vec<Delivery>>,
 ) -> Result<Verdict, Helpless> {
     if owners.ask(source, *applied).await? == Verdict::Another {
         sleep(SURE).await;
@@ -78,15 +78,17 @@ async fn read_owner(
         if owners.head(source).await?.sequence > applied.sequence {
             let mut rows = owners.read(source, applied.sequence.next()).await?;
             while let Some(rows) = rows.next().await? {
+                let mut verified = Vec::with_capacity(rows.len());
+                let mut last = *applied;
                 for row in rows {
-                    let next = applied.extend(&row.event);
-                    if row.checkpoint() != next {
+                    last = last.extend(&row.event);
+                    if row.checkpoint() != last {
                         return Err(AskError::Broken(source, row.sequence).into());
                     }
-                    *applied = next;
-                    let sent = events.send(Delivery::of(row)).await;
-                    sent.map_err(|_| Helpless::Stopped)?;
+                    verified.push(Delivery::of(row));
                 }
+                events.send(verified).await.map_err(|_| Helpless::Stopped)?;
+                *applied = last;
             }
         }
         sleep(ASK_EVERY).await;

@@ -8,7 +8,7 @@ use bus_schema::{Checkpoint, Hash, Source, Stream};
 use futures::StreamExt as _;
 use tokio::{sync::mpsc, time::timeout};
 
-use super::{Delivery, MAX_READ_AHEAD};
+use super::{Delivery, MAX_CHUNK, MAX_READ_AHEAD};
 use crate::{Position, journal::Row, relay::Remote};
 
 /// After this time a stream that says nothing is looked at.
@@ -96,37 +96,62 @@ pub(crate) async fn read(
     jetstream: &jetstream::Context,
     source: Source,
     applied: &mut Checkpoint,
-    events: &mpsc::Sender<Delivery>,
+    events: &mpsc::Sender<Vec<Delivery>>,
 ) -> ReadError {
     let stream = name(source);
     let unavailable = |source: async_nats::Error| ReadError::Unavailable { stream, source };
     let from = *applied;
-    let mut messages = match subscribe(jetstream, stream, from).await {
-        Ok(messages) => messages,
+    let mut chunks = match subscribe(jetstream, stream, from).await {
+        Ok(messages) => messages.ready_chunks(MAX_CHUNK),
         Err(error) => return unavailable(error),
     };
 
     let mut silent_at = None;
     loop {
-        let message = match timeout(SILENCE, messages.next()).await {
-            Ok(Some(Ok(message))) => message,
-            Ok(Some(Err(error))) => return unavailable(error.into()),
+        let chunk = match timeout(SILENCE, chunks.next()).await {
+            Ok(Some(chunk)) => chunk,
             Ok(None) => return unavailable("the subscription has ended".into()),
             Err(_) => match look(jetstream, stream, *applied, &mut silent_at).await {
                 Ok(()) => continue,
                 Err(error) => return error,
             },
         };
-        let delivery = match verify(stream, &message, from, *applied) {
-            Ok(Some(delivery)) => delivery,
-            Ok(None) => continue,
-            Err(error) => return error,
-        };
-        *applied = Checkpoint { sequence: delivery.sequence, hash: delivery.hash };
-        if events.send(delivery).await.is_err() {
+        let mut verified = Vec::with_capacity(chunk.len());
+        let all = chunk.into_iter().try_for_each(|message| {
+            let message = message.map_err(|error| unavailable(error.into()))?;
+            if let Some(row) = verify(stream, message, from, *applied)? {
+                *applied = row.checkpoint();
+                verified.push(Delivery::of(row));
+            }
+            Ok(())
+        });
+        if !verified.is_empty() && events.send(verified).await.is_err() {
             return ReadError::Stopped;
         }
+        if let Err(error) = all {
+            return error;
+        }
     }
+}
+
+/// Fills `events` with what is delivered: waits if there is none yet, and takes all that is
+/// there then until it has as many as wanted, or some more. Says whether it has any.
+pub(crate) async fn fill(
+    events: &mut Vec<Delivery>,
+    wanted: usize,
+    delivered: &mut mpsc::Receiver<Vec<Delivery>>,
+) -> bool {
+    if events.is_empty()
+        && let Some(first) = delivered.recv().await
+    {
+        *events = first;
+    }
+    while events.len() < wanted
+        && let Ok(more) = delivered.try_recv()
+    {
+        events.extend(more);
+    }
+    !events.is_empty()
 }
 
 /// Whether a stream that says nothing has nothing to say: not if it ends before what was
@@ -170,15 +195,16 @@ pub async fn read_to(
     from: Checkpoint,
     to: Checkpoint,
 ) -> Result<Vec<Delivery>, ReadError> {
-    let (events, mut delivered) = mpsc::channel::<Delivery>(MAX_READ_AHEAD);
-    let (mut deliveries, mut applied) = (Vec::new(), from);
+    let (events, mut delivered) = mpsc::channel(MAX_READ_AHEAD);
+    let (mut deliveries, mut applied) = (Vec::<Delivery>::new(), from);
     let mut reached = from;
     let take = async {
         while applied.sequence < to.sequence
-            && let Some(delivery) = delivered.recv().await
+            && let Some(more) = delivered.recv().await
         {
-            applied = Checkpoint { sequence: delivery.sequence, hash: delivery.hash };
-            deliveries.push(delivery);
+            deliveries.extend(more);
+            deliveries.truncate(to.sequence.0.saturating_sub(from.sequence.0) as usize);
+            applied = deliveries.last().map_or(applied, Delivery::checkpoint);
         }
     };
     tokio::select! {
@@ -232,34 +258,33 @@ async fn subscribe(
 /// message at the checkpoint itself, which was applied before.
 fn verify(
     stream: &'static str,
-    message: &Message,
+    message: Message,
     from: Checkpoint,
     applied: Checkpoint,
-) -> Result<Option<Delivery>, ReadError> {
+) -> Result<Option<Row>, ReadError> {
+    let headers = message.headers.as_ref();
+    let found = headers.and_then(|headers| headers.get(Stream::HASH_HEADER));
+    let found = found.and_then(|value| Hash::from_hex(value.as_str()));
+    let next = applied.extend(&message.payload);
+    if found == Some(next.hash) {
+        let (sequence, hash) = (next.sequence, next.hash);
+        return Ok(Some(Row { sequence, hash, event: message.message.payload }));
+    }
+    if found == Some(from.hash) && applied == from {
+        return Ok(None);
+    }
+
+    // Only where it does not chain, it matters which message it is: to read that takes long.
     let info = message.info().map_err(|source| ReadError::Unavailable { stream, source })?;
     let sequence = info.stream_sequence;
     let damaged = |what| ReadError::Damaged { stream, sequence, what };
-    let hash = message
-        .headers
-        .as_ref()
-        .and_then(|headers| headers.get(Stream::HASH_HEADER))
-        .and_then(|value| Hash::from_hex(value.as_str()))
-        .ok_or_else(|| damaged("it has no Agora-Hash header"))?;
-
-    if sequence == from.sequence.0 {
-        if hash != from.hash {
-            let (found, expected) = (hash, from.hash);
-            return Err(ReadError::Differs { stream, sequence, found, expected });
-        }
-        return Ok(None);
-    }
-    if sequence != applied.sequence.next().0 {
+    let found = found.ok_or_else(|| damaged("it has no Agora-Hash header"))?;
+    let expected = if sequence == from.sequence.0 {
+        from.hash
+    } else if sequence == next.sequence.0 {
+        next.hash
+    } else {
         return Err(damaged("messages before it are missing"));
-    }
-    let expected = applied.hash.chain(&message.payload);
-    if hash != expected {
-        return Err(ReadError::Differs { stream, sequence, found: hash, expected });
-    }
-    let sequence = applied.sequence.next();
-    Ok(Some(Delivery::of(Row { sequence, hash, event: message.payload.clone() })))
+    };
+    Err(ReadError::Differs { stream, sequence, found, expected })
 }

@@ -10,7 +10,12 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::Instrument as _;
 
-use super::{Batch, Delivery, MAX_READ_AHEAD, Owners, Sink, follow::follow, lag, read::ReadError};
+use super::{
+    Batch, Delivery, MAX_READ_AHEAD, Owners, Sink,
+    follow::follow,
+    lag,
+    read::{ReadError, fill},
+};
 use crate::{Error, Host, Watermarks, host::Health, leader::Leadership, telemetry};
 
 /// A batch should keep other work waiting no longer than this.
@@ -182,29 +187,22 @@ async fn apply<K: Sink>(
     source: Source,
     sink: &K,
     from: Checkpoint,
-    delivered: &mut mpsc::Receiver<Delivery>,
+    delivered: &mut mpsc::Receiver<Vec<Delivery>>,
 ) -> Result<(), Ended> {
     let mut checkpoint = from;
     let mut size = MIN_BATCH;
     let mut waiting = Vec::new();
     loop {
-        if waiting.is_empty() {
-            match timeout(LOOK_EVERY, delivered.recv_many(&mut waiting, size)).await {
-                Ok(0) => return Ok(()),
-                Ok(_) => {}
-                // While nothing comes, nothing else tells that the sink is another one.
-                Err(_) if sink.checkpoint(source).await.map_err(Ended::Apply)? != checkpoint => {
-                    return Err(Ended::Moved);
-                }
-                Err(_) => continue,
+        match timeout(LOOK_EVERY, fill(&mut waiting, size, delivered)).await {
+            Ok(true) => {}
+            Ok(false) => return Ok(()),
+            // While nothing comes, nothing else tells that the sink is another one.
+            Err(_) if sink.checkpoint(source).await.map_err(Ended::Apply)? != checkpoint => {
+                return Err(Ended::Moved);
             }
+            Err(_) => continue,
         }
-        while waiting.len() < size
-            && let Ok(next) = delivered.try_recv()
-        {
-            waiting.push(next);
-        }
-        let mut count = waiting.len();
+        let mut count = waiting.len().min(size);
         let full = count == size;
         if count >= BUSY {
             // One statement takes a power of two of rows; what is left has company soon.
@@ -212,8 +210,7 @@ async fn apply<K: Sink>(
         }
         let rest = waiting.split_off(count);
         let deliveries = std::mem::replace(&mut waiting, rest);
-        let last = &deliveries[count - 1];
-        let to = Checkpoint { sequence: last.sequence, hash: last.hash };
+        let to = deliveries[count - 1].checkpoint();
         let span = span(source, &deliveries);
         let batch = Batch { source, from: checkpoint, to, deliveries };
 

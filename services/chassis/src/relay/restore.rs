@@ -10,7 +10,10 @@ use super::{compare::CompareError, keeper::Keeper, run::SILENCE};
 use crate::{
     Error,
     committer::Committer,
-    consumer::{Delivery, ReadError, read::read},
+    consumer::{
+        Delivery, MAX_READ_AHEAD, ReadError,
+        read::{fill, read},
+    },
     journal::{Backend, Row},
     owner::{Domain, Store},
 };
@@ -139,21 +142,18 @@ impl<B: Backend> Keeper<B> {
         let extent = self.remote.extent().await.map_err(CompareError::Stream)?;
         let stream = extent.ok_or(RestoreError::Absent)?.last;
         self.remakes.begin().await?;
-        let (events, mut delivered) = mpsc::channel(CHUNK);
+        let (events, mut delivered) = mpsc::channel(MAX_READ_AHEAD);
         let (jetstream, source) = (self.remote.jetstream().clone(), self.remote.source());
         let reader = AbortOnDropHandle::new(tokio::spawn(async move {
             read(&jetstream, source, &mut Checkpoint::ZERO.clone(), &events).await
         }));
         let (mut equal, mut differs, mut read_to) = (Checkpoint::ZERO, false, Sequence::ZERO);
         while read_to < stream {
-            let mut deliveries: Vec<Delivery> = Vec::with_capacity(CHUNK);
-            match timeout(SILENCE, delivered.recv_many(&mut deliveries, CHUNK)).await {
-                Err(_) => return Err(RestoreError::Silent),
-                Ok(0) => {
-                    let error = reader.await.unwrap_or(ReadError::Stopped);
-                    return Err(RestoreError::Unverified(error));
-                }
-                Ok(_) => {}
+            let mut deliveries = Vec::new();
+            let received = fill(&mut deliveries, CHUNK, &mut delivered);
+            if !timeout(SILENCE, received).await.map_err(|_| RestoreError::Silent)? {
+                let error = reader.await.unwrap_or(ReadError::Stopped);
+                return Err(RestoreError::Unverified(error));
             }
             deliveries.retain(|delivery| delivery.sequence <= stream);
             let from = read_to.next();

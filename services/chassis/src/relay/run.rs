@@ -20,7 +20,10 @@ use super::{
 use crate::{
     Error, Position,
     committer::{Committer, Gate},
-    consumer::read::{ReadError, read},
+    consumer::{
+        MAX_READ_AHEAD,
+        read::{ReadError, fill, read},
+    },
     host::Health,
     journal::{Backend, Row},
     leader::Leadership,
@@ -358,7 +361,7 @@ impl<S: Store> Relay<S> {
         self.committer.set_gate(Gate::Comparing("the stream's tail is being imported".into()));
         tracing::info!(from = journal.sequence.0, to = stream.0, "importing the stream's tail");
 
-        let (events, mut delivered) = mpsc::channel(CHUNK as usize);
+        let (events, mut delivered) = mpsc::channel(MAX_READ_AHEAD);
         let jetstream = self.remote.jetstream().clone();
         let reader = AbortOnDropHandle::new(tokio::spawn(async move {
             let mut read_to = journal;
@@ -367,12 +370,9 @@ impl<S: Store> Relay<S> {
         let mut imported = journal.sequence;
         while imported < stream {
             let mut deliveries = Vec::new();
-            let received =
-                timeout(SILENCE, delivered.recv_many(&mut deliveries, CHUNK as usize)).await;
-            match received {
-                Err(_) => return Err(Ended::Silent),
-                Ok(0) => break,
-                Ok(_) => {}
+            let received = fill(&mut deliveries, CHUNK as usize, &mut delivered);
+            if !timeout(SILENCE, received).await.map_err(|_| Ended::Silent)? {
+                break;
             }
             let rows: Vec<Row> = deliveries
                 .into_iter()

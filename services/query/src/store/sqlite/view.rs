@@ -28,6 +28,9 @@ use crate::{
 };
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+/// The size of a new view's pages: a fold writes each of them several times, and twice as
+/// large ones cost little more than those of SQLite's own 4,096 bytes.
+const PAGE_BYTES: u32 = 8_192;
 static DEAD_LETTERS: Migrator = sqlx::migrate!("migrations/dead_letters");
 
 /// The number of the last migration of the view's schema.
@@ -97,7 +100,8 @@ impl View {
         let lock = database::lock(path)?;
         // What a crash of the machine takes from the view is folded again from the
         // streams: its commits need not be synced.
-        let options = database::options(path).synchronous(SqliteSynchronous::Normal);
+        let options =
+            database::options(path).synchronous(SqliteSynchronous::Normal).page_size(PAGE_BYTES);
         let connection = open(path, options, &MIGRATIONS).await?;
         let dead_letters = open_letters(letters).await?;
         let mut view = Self {
