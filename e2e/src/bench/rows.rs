@@ -57,6 +57,32 @@ pub struct Bench {
     rounds: usize,
 }
 
+/// What was measured in each round, against the baseline of the same round.
+#[derive(Default)]
+struct Rounds {
+    measured: Vec<f64>,
+    baselines: Vec<f64>,
+}
+
+impl Rounds {
+    fn add(&mut self, measured: Rate, baseline: Rate) {
+        self.measured.push(measured.per_second());
+        self.baselines.push(baseline.per_second());
+    }
+
+    /// The median of what was measured.
+    fn rate(&self) -> f64 {
+        median(self.measured.clone())
+    }
+
+    /// The row whose value, the median of the rounds' ratios, is to be at least `least`.
+    fn row(&self, what: &'static str, least: f64) -> Row {
+        let ratios = self.measured.iter().zip(&self.baselines).map(|(ours, other)| ours / other);
+        let (ratio, baseline) = (median(ratios.collect()), median(self.baselines.clone()));
+        Row::at_least(what, per_second(self.rate()), per_second(baseline), ratio, least)
+    }
+}
+
 impl Bench {
     /// Starts the system, with a policy that approves everything.
     ///
@@ -93,22 +119,14 @@ impl Bench {
         let (_echo, url) = echo(0, self.up.data()).await?;
         let channels = channels(&url)?;
         let post = self.create_post("create").await?;
-        let (mut ours, mut theirs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+        let mut rounds = Rounds::default();
         for _ in 0..self.rounds {
             let echoed = echo_loop(&channels, self.round).await?;
             let created = closed_loop(IN_FLIGHT, self.round, self.creator(post.clone())).await?;
-            ratios.push(created.per_second() / echoed.per_second());
-            ours.push(created.per_second());
-            theirs.push(echoed.per_second());
+            rounds.add(created, echoed);
             self.settle().await?;
         }
-        Ok(Row::at_least(
-            "CreateComment, 64 in flight, vs empty echo",
-            per_second(median(ours)),
-            per_second(median(theirs)),
-            median(ratios),
-            0.35,
-        ))
+        Ok(rounds.row("CreateComment, 64 in flight, vs empty echo", 0.35))
     }
 
     /// Comments a second, from the first call until the last is visible in query.
@@ -145,21 +163,12 @@ impl Bench {
         }
         let (_echo, url) = echo(answer.encoded_len(), self.up.data()).await?;
         let channels = channels(&url)?;
-        let (mut ours, mut theirs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+        let mut rounds = Rounds::default();
         for _ in 0..self.rounds {
             let echoed = echo_loop(&channels, self.round).await?;
-            let read = self.read_loop(request.clone()).await?;
-            ratios.push(read.per_second() / echoed.per_second());
-            ours.push(read.per_second());
-            theirs.push(echoed.per_second());
+            rounds.add(self.read_loop(request.clone()).await?, echoed);
         }
-        Ok(Row::at_least(
-            "GetThread of 100 comments vs echo of its size",
-            per_second(median(ours)),
-            per_second(median(theirs)),
-            median(ratios),
-            0.7,
-        ))
+        Ok(rounds.row("GetThread of 100 comments vs echo of its size", 0.7))
     }
 
     /// The first page of a large thread against that of one of 100 comments.

@@ -19,7 +19,7 @@ use tokio::{
     time::{Instant, interval, sleep},
 };
 
-use super::{Bench, SITE, idle_read, per_second, thread};
+use super::{Bench, Rounds, SITE, idle_read, per_second, thread};
 use crate::{
     Client, Result, Role,
     bench::{
@@ -49,6 +49,11 @@ struct Told {
 }
 
 impl Told {
+    fn add(&mut self, more: Self) {
+        self.took.extend(more.took);
+        self.wrong.extend(more.wrong);
+    }
+
     fn milliseconds(&mut self, share: f64) -> f64 {
         quantile(&mut self.took, share).as_secs_f64() * 1e3
     }
@@ -65,31 +70,20 @@ impl Readers {
         self.stop.store(true, Ordering::Relaxed);
         let mut all = Told::default();
         while let Some(told) = self.tasks.join_next().await {
-            let told = told?;
-            all.took.extend(told.took);
-            all.wrong.extend(told.wrong);
+            all.add(told?);
         }
         Ok(all)
     }
 }
 
-/// How far a rebuild was when.
-struct Rebuilt {
-    events: u64,
-    /// Until the new view had everything, with its indexes.
-    complete: Duration,
-    /// Until it was compared and served.
-    switched: Duration,
-}
-
 impl Bench {
-    /// The rebuild of a view of so many comments while 200 reads a second go on: its rate,
-    /// absolutely and against an ordered read of the same streams that does nothing, and what
-    /// readers notice.
+    /// The rebuild of a view of so many comments, alone and while 200 reads a second go on: its
+    /// rate, absolutely and against an ordered read of the same streams that does nothing and
+    /// has the same company; and what readers notice.
     ///
     /// # Errors
     /// If comments cannot be written, or the rebuild fails.
-    pub async fn view(&self, comments: u64) -> Result<[Row; 5]> {
+    pub async fn view(&self, comments: u64) -> Result<[Row; 7]> {
         let mut posts = Vec::new();
         for begun in (0..comments).step_by(COMMENTS_OF_A_POST as usize) {
             let post = self.create_post(&format!("view {begun}")).await?;
@@ -97,46 +91,40 @@ impl Bench {
             posts.push(post);
         }
         self.settle().await?;
-        let idle = idle_read(self.up.run("nats")?).await?;
+        let nats = self.up.run("nats")?;
+        let (mut alone, mut under_reads) = (Rounds::default(), Rounds::default());
+        let (mut before, mut during) = (Told::default(), Told::default());
+        for _ in 0..self.rounds {
+            let idle = idle_read(nats).await?;
+            alone.add(self.rebuild_beside().await?, idle);
 
-        let readers = self.read(&posts)?;
-        sleep(self.round).await;
-        let mut before = readers.stop().await?;
-        let readers = self.read(&posts)?;
-        let rebuilt = self.rebuild_beside().await?;
-        sleep(AFTERWARDS).await;
-        let mut during = readers.stop().await?;
+            let readers = self.read(&posts)?;
+            sleep(self.round).await;
+            before.add(readers.stop().await?);
+            let readers = self.read(&posts)?;
+            let idle = idle_read(nats).await?;
+            before.wrong.extend(readers.stop().await?.wrong);
+            let readers = self.read(&posts)?;
+            under_reads.add(self.rebuild_beside().await?, idle);
+            sleep(AFTERWARDS).await;
+            during.add(readers.stop().await?);
+        }
         for wrong in before.wrong.iter().chain(&during.wrong).take(10) {
             eprintln!("bench: {wrong}");
         }
 
-        let rate = Rate { calls: rebuilt.events, took: rebuilt.complete }.per_second();
+        let rate = |what, rounds: &Rounds| {
+            Row::at_least(what, per_second(rounds.rate()), String::new(), rounds.rate(), 100_000.0)
+        };
         let latency = |what, share, before: &mut Told, during: &mut Told| {
             let (calm, busy) = (before.milliseconds(share), during.milliseconds(share));
             Row::at_most(what, format!("{busy:.2} ms"), format!("{calm:.2} ms"), busy, UNNOTICED_MS)
         };
-        let seconds = |time: Duration| format!("{:.1} s", time.as_secs_f64());
-        eprintln!(
-            "bench: {} events, complete after {}, switched after {}",
-            rebuilt.events,
-            seconds(rebuilt.complete),
-            seconds(rebuilt.switched),
-        );
         Ok([
-            Row::at_least(
-                "rebuild under 200 reads/s, events/s",
-                per_second(rate),
-                String::new(),
-                rate,
-                100_000.0,
-            ),
-            Row::at_least(
-                "rebuild under 200 reads/s vs idle ordered read",
-                per_second(rate),
-                per_second(idle.per_second()),
-                rate / idle.per_second(),
-                0.6,
-            ),
+            rate("rebuild of a large view, events/s", &alone),
+            alone.row("rebuild of a large view vs idle ordered read", 0.6),
+            rate("the same under 200 reads/s, events/s", &under_reads),
+            under_reads.row("rebuild vs ordered read, each under 200 reads/s", 0.6),
             Row::at_most(
                 "reads that fail or go back meanwhile",
                 format!("{} of {}", during.wrong.len(), during.took.len()),
@@ -160,8 +148,10 @@ impl Bench {
         Ok(Readers { tasks, stop })
     }
 
-    /// Has the view be made anew.
-    async fn rebuild_beside(&self) -> Result<Rebuilt> {
+    /// Has the view be made anew: how many events it took how long until the new view had
+    /// everything, with its indexes. Then it is compared and served.
+    async fn rebuild_beside(&self) -> Result<Rate> {
+        let seconds = |time: Duration| format!("{:.1} s", time.as_secs_f64());
         let began = Instant::now();
         let mut view = self.up.client("bench", Role::Operator)?.view;
         let mut answers = view.rebuild_view(RebuildViewRequest::default()).await?.into_inner();
@@ -170,8 +160,13 @@ impl Bench {
             match answer.phase() {
                 RebuildPhase::Comparing => complete = Some((answer.done, began.elapsed())),
                 RebuildPhase::Switched => {
-                    let (events, complete) = complete.ok_or("the views were not compared")?;
-                    return Ok(Rebuilt { events, complete, switched: began.elapsed() });
+                    let (calls, took) = complete.ok_or("the views were not compared")?;
+                    eprintln!(
+                        "bench: {calls} events, complete after {}, switched after {}",
+                        seconds(took),
+                        seconds(began.elapsed()),
+                    );
+                    return Ok(Rate { calls, took });
                 }
                 _ => {}
             }
