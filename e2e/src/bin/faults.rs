@@ -10,7 +10,7 @@ use clap::{Parser, ValueEnum};
 use e2e::{
     Result,
     faults::{
-        Conditions,
+        Conditions, exit_code,
         plan::{Place, Plan},
         planted::{ALL, Planted},
         run,
@@ -103,14 +103,7 @@ async fn main() -> ExitCode {
         // What was started and mounted goes.
         _ = tokio::signal::ctrl_c() => Err("interrupted".into()),
     };
-    match ended {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::from(3)
-        }
-    }
+    exit_code(ended)
 }
 
 /// Whether every run was good.

@@ -6,7 +6,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 use clap::Parser;
 use e2e::{
     Access, Addresses, Result,
-    faults::{Manner, steady},
+    faults::{Manner, exit_code, steady},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -99,14 +99,7 @@ async fn main() -> ExitCode {
         Arguments { stop: true, .. } => stop(),
         arguments => run(arguments).await,
     };
-    match ended {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::from(3)
-        }
-    }
+    exit_code(ended)
 }
 
 async fn run(arguments: Arguments) -> Result<bool> {

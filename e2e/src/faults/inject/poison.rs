@@ -60,6 +60,33 @@ impl Injector<'_> {
     }
 }
 
+/// Appends an event to the journal behind a connection, which is closed then; the same on
+/// both kinds of database.
+macro_rules! extend {
+    ($connection:expr, $encode:expr) => {{
+        let mut connection = $connection;
+        let mut transaction = connection.begin().await?;
+        // An update that changes nothing, as it locks the row.
+        let head = "UPDATE journal_head SET sequence = sequence RETURNING sequence, hash";
+        let head = sqlx::query_as(head).fetch_one(&mut *transaction).await?;
+        let (event, next) = follow(head, $encode)?;
+        sqlx::query("INSERT INTO journal (sequence, hash, event) VALUES ($1, $2, $3)")
+            .bind(next.sequence.as_i64())
+            .bind(next.hash.0.as_slice())
+            .bind(event)
+            .execute(&mut *transaction)
+            .await?;
+        sqlx::query("UPDATE journal_head SET sequence = $1, hash = $2")
+            .bind(next.sequence.as_i64())
+            .bind(next.hash.0.as_slice())
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        connection.close().await?;
+        next.sequence
+    }};
+}
+
 /// Puts an event of an unknown type at the end of a journal, as if its service had.
 ///
 /// # Errors
@@ -87,50 +114,16 @@ pub async fn append(
     let service = Service::of(source);
     let sequence = match &system.postgres {
         Some(postgres) => {
-            let mut connection = postgres.connect_to(service.as_str()).await?;
-            let mut transaction = connection.begin().await?;
-            let lock = "SELECT sequence, hash FROM journal_head FOR UPDATE";
-            let head = sqlx::query_as(lock).fetch_one(&mut *transaction).await?;
-            let (event, next) = follow(head, encode)?;
-            sqlx::query("INSERT INTO journal (sequence, hash, event) VALUES ($1, $2, $3)")
-                .bind(next.sequence.as_i64())
-                .bind(next.hash.0.as_slice())
-                .bind(event)
-                .execute(&mut *transaction)
-                .await?;
-            sqlx::query("UPDATE journal_head SET sequence = $1, hash = $2")
-                .bind(next.sequence.as_i64())
-                .bind(next.hash.0.as_slice())
-                .execute(&mut *transaction)
-                .await?;
-            transaction.commit().await?;
-            connection.close().await?;
-            next.sequence
+            let connection = postgres.connect_to(service.as_str()).await?;
+            extend!(connection, encode)
         }
         None => {
             // The file is one process's alone.
             system.process(service).kill().await?;
             let file = SqliteConnectOptions::new().filename(system.database(service));
-            let mut connection = file.connect().await?;
-            let mut transaction = connection.begin().await?;
-            let lock = "SELECT sequence, hash FROM journal_head";
-            let head = sqlx::query_as(lock).fetch_one(&mut *transaction).await?;
-            let (event, next) = follow(head, encode)?;
-            sqlx::query("INSERT INTO journal (sequence, hash, event) VALUES (?, ?, ?)")
-                .bind(next.sequence.as_i64())
-                .bind(next.hash.0.as_slice())
-                .bind(event)
-                .execute(&mut *transaction)
-                .await?;
-            sqlx::query("UPDATE journal_head SET sequence = ?, hash = ?")
-                .bind(next.sequence.as_i64())
-                .bind(next.hash.0.as_slice())
-                .execute(&mut *transaction)
-                .await?;
-            transaction.commit().await?;
-            connection.close().await?;
+            let sequence = extend!(file.connect().await?, encode);
             system.process(service).restart()?;
-            next.sequence
+            sequence
         }
     };
     Ok(Poisoned { source, sequence, aggregate })
