@@ -74,7 +74,7 @@ def main(args, say, make_images):
         folder = options.images
         if options.build:
             folder = ROOT / "target" / "images"
-            make_images(folder, options.tag)
+            make_images(folder, options.tag, options.profile)
         if folder:
             cluster.load(folder)
         return Scenario(cluster, options, say).run()
@@ -94,6 +94,7 @@ def parse(args):
     images = parser.add_mutually_exclusive_group()
     images.add_argument("--images", type=Path, metavar="FOLDER", help="archives of images that are given to the cluster")
     images.add_argument("--build", action="store_true", help="make them first: ./dev images")
+    parser.add_argument("--profile", default="quick", help="cargo's, with which images are made; `image` is what is released, and takes longer [default: quick]")
     parser.add_argument("--load", metavar="COMMAND", help="gives the cluster archives, such as `kind load image-archive` [default: that of --start]")
     parser.add_argument("--registry", default="localhost", help="what the images' names begin with")
     parser.add_argument("--tag", default="dev")
@@ -673,7 +674,7 @@ class Scenario:
         home = Path.home()
         environment = {
             # What the images of the other steps were built with, so that only what differs is built.
-            "AGORA_PROFILE": "quick",
+            "AGORA_PROFILE": self.options.profile,
             "CARGO_HOME": os.environ.get("CARGO_HOME", str(home / ".cargo")),
             "RUSTUP_HOME": os.environ.get("RUSTUP_HOME", str(home / ".rustup")),
             "SKAFFOLD_UPDATE_CHECK": "false",

@@ -3,10 +3,13 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::Stdio,
+    sync::{
+        LazyLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
-use rand::RngExt as _;
 use tokio::{
     process::{Child, Command},
     time::{Instant, sleep},
@@ -46,14 +49,19 @@ pub(crate) fn variable(name: &str) -> Result<String> {
 /// its port must find it free.
 const PORTS: std::ops::Range<u16> = 15_000..32_000;
 
-/// A port of loopback that nobody listens on.
+/// A port of loopback that nobody listens on, and that this process has not given before:
+/// who was given one may not listen yet, or is stopped for a while.
 ///
 /// # Errors
 /// If none is found.
 pub fn free_port() -> Result<u16> {
     const TRIES: usize = 100;
+    // Programs that run beside this one begin elsewhere.
+    static NEXT: LazyLock<AtomicUsize> =
+        LazyLock::new(|| AtomicUsize::new(rand::random_range(0..PORTS.len())));
     for _ in 0..TRIES {
-        let port = rand::rng().random_range(PORTS);
+        let nth = NEXT.fetch_add(1, Ordering::Relaxed) % PORTS.len();
+        let port = PORTS.start + u16::try_from(nth)?;
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return Ok(port);
         }

@@ -91,19 +91,56 @@ impl Parts {
         ended: CancellationToken,
     ) {
         let mut parts = self.0.subscribe();
+        let mut told = is_ready(&parts.borrow());
         loop {
-            let is_ready = is_ready(&parts.borrow_and_update());
-            let status = if is_ready { ServingStatus::Serving } else { ServingStatus::NotServing };
+            let status = if told { ServingStatus::Serving } else { ServingStatus::NotServing };
             for service in services.iter().chain([&""]) {
                 reporter.set_service_status(service, status).await;
             }
-            if !matches!(ended.run_until_cancelled(parts.changed()).await, Some(Ok(()))) {
-                return;
-            }
+            // The reporter passes on what is no change, too, and a watch hears of changes only.
+            let changed = parts.wait_for(|parts| is_ready(parts) != told);
+            let Some(Ok(_)) = ended.run_until_cancelled(changed).await else { return };
+            told = !told;
         }
     }
 }
 
 fn is_ready(parts: &BTreeMap<Arc<str>, Part>) -> bool {
     parts.values().all(|part| part.is_ready)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+    use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_watch_hears_of_changes_only() {
+        let parts = Parts::new();
+        let health = parts.part("view");
+        let (reporter, server) = tonic_health::server::health_reporter();
+        let telling = tokio::spawn(parts.tell(reporter, vec!["some"], CancellationToken::new()));
+        let request = HealthCheckRequest { service: String::new() };
+        let mut watch = HealthClient::new(server).watch(request).await.unwrap().into_inner();
+        let mut hears = async || {
+            let heard = timeout(Duration::from_millis(100), watch.message()).await.ok()?;
+            Some(heard.unwrap().unwrap().status)
+        };
+
+        while hears().await != Some(ServingStatus::NotServing as i32) {}
+        health.set_ready(false, "catching up");
+        assert_eq!(hears().await, None, "only the words are others");
+        health.set_ready(true, "it has caught up");
+        assert_eq!(hears().await, Some(ServingStatus::Serving as i32));
+        health.set_ready(true, "nothing comes");
+        health.set_ready(false, "the bus is away");
+        assert_eq!(hears().await, None, "it stays ready");
+        health.end("the process ends");
+        assert_eq!(hears().await, Some(ServingStatus::NotServing as i32));
+        telling.abort();
+    }
 }
