@@ -4,7 +4,11 @@
 mod envoy;
 mod nginx;
 
-use std::time::Duration;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use agora_proto::{
     comment::v1::CreateCommentRequest,
@@ -13,9 +17,11 @@ use agora_proto::{
 };
 use e2e::{Client, Process, Result, Role, Service, System, wait_until};
 use prost::Message as _;
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    process::Command,
     time::timeout,
 };
 use tonic::{Code, Streaming, transport::Endpoint};
@@ -39,6 +45,9 @@ struct Proxy {
     grpc: u16,
     /// For browsers, HTTP/1.1.
     web: u16,
+    /// For both, with TLS.
+    tls: u16,
+    certificate: Certificate,
     /// For watches, HTTP/2.
     watch: u16,
     /// HTTP/2, where the proxy was told nothing of time-outs.
@@ -55,6 +64,22 @@ impl Proxy {
             Ok(()) => Ok(self),
             Err(error) => Err(format!("{error}: {}", self.process.output()).into()),
         }
+    }
+}
+
+/// What a proxy shows of itself, and callers believe: in production cert-manager's.
+struct Certificate {
+    chain: PathBuf,
+    key: PathBuf,
+}
+
+impl Certificate {
+    fn make(folder: &Path) -> Result<Self> {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+        let (chain, key) = (folder.join("tls.crt"), folder.join("tls.key"));
+        fs::write(&chain, made.cert.pem())?;
+        fs::write(&key, made.signing_key.serialize_pem())?;
+        Ok(Self { chain, key })
     }
 }
 
@@ -115,6 +140,20 @@ async fn a_silent_watch_lives_behind_envoy() -> Result {
     let system = System::start().await?;
     let Some(envoy) = envoy::start(&system).await? else { return Ok(()) };
     a_watch_lives_though_it_is_silent(system, &envoy).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn grpcurl_passes_nginx() -> Result {
+    let system = System::start().await?;
+    let Some(nginx) = nginx::start(&system).await? else { return Ok(()) };
+    grpcurl_passes(&system, &nginx).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn grpcurl_passes_envoy() -> Result {
+    let system = System::start().await?;
+    let Some(envoy) = envoy::start(&system).await? else { return Ok(()) };
+    grpcurl_passes(&system, &envoy).await
 }
 
 async fn grpc_reaches_each_service(system: &System, proxy: &Proxy) -> Result {
@@ -189,6 +228,49 @@ async fn grpc_web_comes_the_same_way(system: &System, proxy: &Proxy) -> Result {
     .await?;
     assert!(asked.starts_with("HTTP/1.1 200"), "{asked}");
     assert!(asked.to_lowercase().contains("access-control-allow-methods: post"), "{asked}");
+    Ok(())
+}
+
+/// As the chart's notes tell to call it.
+async fn grpcurl_passes(system: &System, proxy: &Proxy) -> Result {
+    let Ok(grpcurl) = std::env::var("AGORA_GRPCURL") else {
+        eprintln!("no grpcurl, so it is not tried: `./dev test` finds or builds one");
+        return Ok(());
+    };
+    let authorization = format!("authorization: Bearer {}", system.token("ada", Role::Author)?);
+    let call = async |service: &str, method: &str, request: Value| -> Result<_> {
+        let output = Command::new(&grpcurl)
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+            .arg("-cacert")
+            .arg(&proxy.certificate.chain)
+            .args(["-import-path", "proto"])
+            .args(["-proto", &format!("agora/{service}/v1/{service}.proto")])
+            .args(["-H", &authorization, "-d", &request.to_string()])
+            .args([&format!("localhost:{}", proxy.tls), method])
+            .output()
+            .await?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let answer = serde_json::from_slice::<Value>(&output.stdout);
+        Ok(if output.status.success() { Ok(answer?) } else { Err(said) })
+    };
+
+    let post = json!({"site": SITE, "title": "from a terminal", "body": "typed"});
+    let created = call("post", "agora.post.v1.PostService/CreatePost", post).await?;
+    let post_id = created?["post"]["postId"].clone();
+    let comment = json!({"site": SITE, "post_id": post_id, "body": "Well said."});
+    call("comment", "agora.comment.v1.CommentService/CreateComment", comment).await??;
+    wait_until("grpcurl to see the comment", async || {
+        let request = json!({"site": SITE, "post_id": post_id});
+        let thread = call("query", "agora.query.v1.QueryService/GetThread", request).await.unwrap();
+        thread.unwrap()["comments"][0]["body"] == "Well said."
+    })
+    .await?;
+
+    // It shows details only of types that the protos name; the message says it, too.
+    let post = json!({"site": SITE, "title": "", "body": "typed"});
+    let refused = call("post", "agora.post.v1.PostService/CreatePost", post).await?.unwrap_err();
+    assert!(refused.contains("Code: InvalidArgument"), "{refused}");
+    assert!(refused.contains("title must not be empty"), "{refused}");
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::{fs, path::Path, time::Duration};
 use e2e::{Process, Result, Service, System, free_port};
 use serde_json::{Value, json};
 
-use super::{Proxy, SHORTENED, WATCHED, backend};
+use super::{Certificate, Proxy, SHORTENED, WATCHED, backend};
 
 /// How long a watch is silent: three minutes.
 const SILENCE: Duration = Duration::from_secs(3 * 60 / SHORTENED);
@@ -30,24 +30,29 @@ pub async fn start(system: &System) -> Result<Option<Proxy>> {
     let told = http_route.matches("timeouts: {request: 0s}").count() == by_path.len();
     assert!(told, "the HTTPRoute leaves the time-out as it is");
 
-    let [grpc, web, untold] = [free_port()?, free_port()?, free_port()?];
+    let folder = system.folder().join("envoy");
+    fs::create_dir(&folder)?;
+    let certificate = Certificate::make(&folder)?;
+    let [grpc, web, tls, untold] = [free_port()?, free_port()?, free_port()?, free_port()?];
+    let mut secured = listener(tls, &by_path, 0);
+    secured["filter_chains"][0]["transport_socket"] = transport_socket(&certificate);
     let configuration = json!({"static_resources": {
         "listeners": [
             listener(grpc, &by_service, UNTOLD_MS),
             listener(web, &by_path, 0),
+            secured,
             listener(untold, &by_service, UNTOLD_MS / SHORTENED),
         ],
         "clusters": Service::ALL.map(|service| cluster(system, service)),
     }});
-    let folder = system.folder().join("envoy");
-    fs::create_dir(&folder)?;
     let file = folder.join("envoy.json");
     fs::write(&file, configuration.to_string())?;
     let arguments = ["-c", file.to_str().ok_or("not UTF-8")?, "--concurrency", "1"];
     let arguments = [&arguments[..], &["--disable-hot-restart", "-l", "warning"]].concat();
     let process = Process::start(Path::new(&program), &arguments, &[], &folder.join("log"))?;
     // Like a Gateway it speaks HTTP/1.1 and HTTP/2 on a port, whichever a caller begins with.
-    let proxy = Proxy { process, grpc, web, watch: web, untold, silence: SILENCE };
+    let proxy =
+        Proxy { process, grpc, web, tls, certificate, watch: web, untold, silence: SILENCE };
     proxy.ready().await.map(Some)
 }
 
@@ -94,6 +99,21 @@ fn listener(port: u16, paths: &[(String, Service)], timeout_ms: u64) -> Value {
     json!({
         "address": address(port),
         "filter_chains": [{"filters": [{"name": name, "typed_config": manager}]}],
+    })
+}
+
+fn transport_socket(certificate: &Certificate) -> Value {
+    let context =
+        "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext";
+    json!({
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {"@type": context, "common_tls_context": {
+            "alpn_protocols": ["h2", "http/1.1"],
+            "tls_certificates": [{
+                "certificate_chain": {"filename": certificate.chain},
+                "private_key": {"filename": certificate.key},
+            }],
+        }},
     })
 }
 

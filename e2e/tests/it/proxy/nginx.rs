@@ -4,7 +4,7 @@ use std::{fs, path::Path, time::Duration};
 
 use e2e::{Process, Result, Service, System, free_port};
 
-use super::{Proxy, SHORTENED, WATCHED, backend};
+use super::{Certificate, Proxy, SHORTENED, WATCHED, backend};
 
 /// How long a watch is silent: five minutes.
 const SILENCE: Duration = Duration::from_secs(5 * 60 / SHORTENED);
@@ -45,9 +45,11 @@ pub async fn start(system: &System) -> Result<Option<Proxy>> {
         return Ok(None);
     };
     let ingress = Ingress::read()?;
-    let [grpc, web, untold] = [free_port()?, free_port()?, free_port()?];
+    let [grpc, web, tls, untold] = [free_port()?, free_port()?, free_port()?, free_port()?];
     let folder = system.folder().join("nginx");
     fs::create_dir(&folder)?;
+    let certificate = Certificate::make(&folder)?;
+    let (chain, key) = (certificate.chain.display(), certificate.key.display());
     let configuration = folder.join("nginx.conf");
     let at = folder.display();
     let told = locations(system, &ingress, ingress.annotation("proxy-read-timeout")?.parse()?)?;
@@ -58,13 +60,16 @@ pub async fn start(system: &System) -> Result<Option<Proxy>> {
          http {{ access_log off;\n\
          client_body_temp_path {at}/body; proxy_temp_path {at}/proxy;\n\
          fastcgi_temp_path {at}/fastcgi; uwsgi_temp_path {at}/uwsgi; scgi_temp_path {at}/scgi;\n\
-         server {{ listen 127.0.0.1:{grpc} http2; listen 127.0.0.1:{web};\n{told}}}\n\
+         ssl_certificate {chain}; ssl_certificate_key {key};\n\
+         server {{ listen 127.0.0.1:{grpc} http2; listen 127.0.0.1:{web};\n\
+         listen 127.0.0.1:{tls} ssl http2;\n{told}}}\n\
          server {{ listen 127.0.0.1:{untold} http2;\n{not_told}}} }}\n"
     );
     fs::write(&configuration, text)?;
     let arguments = ["-e", "stderr", "-c", configuration.to_str().ok_or("not UTF-8")?];
     let process = Process::start(Path::new(&program), &arguments, &[], &folder.join("log"))?;
-    let proxy = Proxy { process, grpc, web, watch: grpc, untold, silence: SILENCE };
+    let proxy =
+        Proxy { process, grpc, web, tls, certificate, watch: grpc, untold, silence: SILENCE };
     proxy.ready().await.map(Some)
 }
 
