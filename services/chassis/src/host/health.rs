@@ -114,7 +114,10 @@ mod tests {
     use std::time::Duration;
 
     use tokio::time::timeout;
-    use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+    use tonic_health::pb::{
+        HealthCheckRequest, health_check_response::ServingStatus as Status,
+        health_client::HealthClient,
+    };
 
     use super::*;
 
@@ -126,21 +129,22 @@ mod tests {
         let telling = tokio::spawn(parts.tell(reporter, vec!["some"], CancellationToken::new()));
         let request = HealthCheckRequest { service: String::new() };
         let mut watch = HealthClient::new(server).watch(request).await.unwrap().into_inner();
-        let mut hears = async || {
-            let heard = timeout(Duration::from_millis(100), watch.message()).await.ok()?;
-            Some(heard.unwrap().unwrap().status)
+        // None after so many milliseconds of silence.
+        let mut hears = async |patience_ms| {
+            let heard = timeout(Duration::from_millis(patience_ms), watch.message()).await.ok()?;
+            Some(heard.unwrap().unwrap().status())
         };
 
-        while hears().await != Some(ServingStatus::NotServing as i32) {}
+        while hears(10_000).await.expect("a first status") != Status::NotServing {}
         health.set_ready(false, "catching up");
-        assert_eq!(hears().await, None, "only the words are others");
+        assert_eq!(hears(100).await, None, "only the words are others");
         health.set_ready(true, "it has caught up");
-        assert_eq!(hears().await, Some(ServingStatus::Serving as i32));
+        assert_eq!(hears(10_000).await, Some(Status::Serving));
         health.set_ready(true, "nothing comes");
         health.set_ready(false, "the bus is away");
-        assert_eq!(hears().await, None, "it stays ready");
+        assert_eq!(hears(100).await, None, "it stays ready");
         health.end("the process ends");
-        assert_eq!(hears().await, Some(ServingStatus::NotServing as i32));
+        assert_eq!(hears(10_000).await, Some(Status::NotServing));
         telling.abort();
     }
 }
