@@ -91,8 +91,6 @@ impl Config {
             },
             auth,
             telemetry: self.telemetry.clone(),
-            // All of them are in this process.
-            owners: config::Owners::default(),
         }
     }
 }

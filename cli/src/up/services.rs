@@ -2,8 +2,9 @@
 
 use chassis::{
     Host, Running, StartError,
-    config::{Database, View},
+    config::{Database, Owners, View},
     host::reachable,
+    registry::Registry,
 };
 
 use super::config::Config;
@@ -19,7 +20,9 @@ pub async fn start(
     let common = config.host(folder, nats_url);
     let mut host = Host::open(&common, "agora").await?;
     let database = |file: &str| Database { path: folder.file(file), ..Database::default() };
-    let chassis::config::Host { server, nats, auth, telemetry, owners } = common;
+    let chassis::config::Host { server, nats, auth, telemetry } = common;
+    // All owners are in this process.
+    let (owners, mut registry) = (Owners::default(), Registry::default());
 
     let post = agora_post::Config {
         server: server.clone(),
@@ -28,7 +31,7 @@ pub async fn start(
         telemetry: telemetry.clone(),
         database: database("post.db"),
     };
-    agora_post::mount(&mut host, &post).await?;
+    agora_post::mount(&mut host, &mut registry, &post).await?;
     let comment = agora_comment::Config {
         server: server.clone(),
         nats: nats.clone(),
@@ -41,7 +44,7 @@ pub async fn start(
             ..Default::default()
         },
     };
-    agora_comment::mount(&mut host, &comment).await?;
+    agora_comment::mount(&mut host, &mut registry, &comment).await?;
     let moderation = agora_moderation::Config {
         server: server.clone(),
         nats: nats.clone(),
@@ -50,7 +53,7 @@ pub async fn start(
         owners: owners.clone(),
         database: database("moderation.db"),
     };
-    agora_moderation::mount(&mut host, &moderation).await?;
+    agora_moderation::mount(&mut host, &mut registry, &moderation).await?;
     let view = View { path: folder.file("view.db"), ..View::default() };
     let owner = |file: &str| agora_query::Owner { path: Some(folder.file(file)), url: None };
     let fallback = agora_query::FallbackConfig {
@@ -68,6 +71,6 @@ pub async fn start(
         fallback,
         snapshot: agora_query::SnapshotConfig::default(),
     };
-    agora_query::mount(&mut host, &query).await?;
-    host.serve().await
+    agora_query::mount(&mut host, &mut registry, &query).await?;
+    registry.serve(host).await
 }

@@ -7,7 +7,8 @@ use agora_query::{Replay, store::Digest};
 use bus_schema::{Checkpoint, Event, Sequence, Source};
 use chassis::{
     Position,
-    consumer::{Batch, Delivery, MAX_BATCH},
+    consumer::MAX_BATCH,
+    delivery::{Batch, Delivery},
 };
 use tokio::time::{Instant, sleep};
 

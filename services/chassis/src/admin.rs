@@ -22,9 +22,10 @@ use tonic::{Code, Request, Response, Status};
 
 use crate::{
     Call, Error, Explain, Watermarks,
-    committer::Gate,
+    database::{Backend, SqlResult},
     error::{Fault, status},
-    journal::{Backend, Row, SqlResult},
+    gate::Gate,
+    journal::Row,
 };
 
 pub(crate) use stream::{Keeps, Streams};

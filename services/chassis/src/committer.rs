@@ -28,10 +28,13 @@ use tracing::Instrument as _;
 use crate::{
     Error, Position, Watermarks,
     call::Origin,
-    consumer::{Batch, Owners, Sink},
+    consumer::{Owners, Sink},
+    database::Backend,
     dead_letter::{Refused, Repair, Repaired, Repairs as _},
-    journal::{Backend, Row},
-    owner::{Command, Domain, Store},
+    delivery::Batch,
+    domain::{Command, Domain, Store},
+    gate::Gate,
+    journal::Row,
     planted,
 };
 
@@ -44,17 +47,6 @@ pub const MAX_BATCH: usize = 256;
 pub const MAX_QUEUED: usize = 4_096;
 /// How many bytes of commands wait at most.
 pub const MAX_QUEUED_BYTES: usize = 64 * 1024 * 1024;
-
-/// Whether commands are carried out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Gate {
-    /// Not yet: the journal is being compared with its stream. Says what is waited for.
-    Comparing(String),
-    /// Yes.
-    Open,
-    /// No: the journal and the stream differ. Says what was found.
-    Halted(String),
-}
 
 /// The way to the committer of a service; cheap to clone.
 pub struct Committer<S: Store> {

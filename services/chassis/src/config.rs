@@ -29,8 +29,6 @@ pub struct Host {
     pub auth: Auth,
     /// Logs and traces.
     pub telemetry: Telemetry,
-    /// Who is asked where a stream is not what it was.
-    pub owners: Owners,
 }
 
 /// `[server]`: where a process listens and how much it takes.

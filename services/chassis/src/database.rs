@@ -1,5 +1,6 @@
 //! Opening a service's database: one connection writes, a pool reads.
 
+mod backend;
 pub mod moving;
 #[cfg(feature = "next")]
 mod next;
@@ -23,17 +24,18 @@ use sqlx::{
     migrate::{MigrateError, Migration, Migrator},
 };
 
-use crate::{
-    Watermarks,
-    journal::{Backend, SqlResult},
-};
+use crate::{StartError, Watermarks};
 
 use program::Version;
 
+pub use backend::Backend;
 pub use postgres::server_readers;
 pub use program::Marked;
 pub use sqlite::{checkpoints, file_readers, lock, options};
 pub use watch::watch;
+
+/// What a statement returns.
+pub type SqlResult<T> = Result<T, sqlx::Error>;
 
 /// A service's database, open and migrated.
 pub struct Database<B: Backend> {
@@ -181,6 +183,12 @@ impl OpenError {
     /// Why a file's database cannot be opened, by what SQL says.
     pub fn file(path: &Path, source: sqlx::Error) -> Self {
         Self::sql(path.display(), source)
+    }
+}
+
+impl From<OpenError> for StartError {
+    fn from(error: OpenError) -> Self {
+        Self::Other(error.into())
     }
 }
 

@@ -14,7 +14,7 @@ use futures::future::BoxFuture;
 use tonic::Code;
 use uuid::Uuid;
 
-use crate::{Error, Explain, consumer::Delivery, error::Fault};
+use crate::{Error, Explain, delivery::Delivery, error::Fault};
 
 pub use service::Letterbox;
 pub(crate) use service::Letterboxes;

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Host, Position, Watermarks,
-    journal::{Backend as _, SqlResult},
+    database::{Backend as _, SqlResult},
 };
 
 /// How often the database is looked at even if nobody says that it has changed.

@@ -19,7 +19,6 @@ mod tasks;
 mod tests;
 
 use std::{
-    collections::{BTreeMap, HashMap},
     convert::Infallible,
     future::Future,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -29,14 +28,7 @@ use std::{
 };
 
 use ::http::{Request, Response};
-use agora_proto::{
-    FILE_DESCRIPTOR_SET,
-    admin::v1::{
-        dead_letter_service_server::DeadLetterServiceServer,
-        journal_service_server::JournalServiceServer, stream_service_server::StreamServiceServer,
-    },
-};
-use bus_schema::Source;
+use agora_proto::FILE_DESCRIPTOR_SET;
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 use tonic::{body::Body, server::NamedService, service::Routes};
@@ -45,13 +37,8 @@ use tower::Service;
 
 use crate::{
     Keys,
-    admin::{Journal, Journals, Keeps, Streams},
     auth::{self, Verifier},
-    config,
-    consumer::Owners,
-    dead_letter::{Letterbox, Letterboxes},
-    suspicion::Suspicions,
-    telemetry,
+    config, telemetry,
 };
 
 pub use error::{RunError, StartError};
@@ -100,11 +87,6 @@ pub struct Host {
     hosts: Arc<Hosts>,
     routes: Routes,
     services: Vec<&'static str>,
-    journals: HashMap<Source, Journal>,
-    streams: HashMap<Source, Arc<dyn Keeps>>,
-    letterboxes: BTreeMap<&'static str, Letterbox>,
-    suspicions: Suspicions,
-    owners: Owners,
 }
 
 /// Where a process listens.
@@ -149,7 +131,6 @@ impl Host {
 
         let nats = Nats::connect(&config.nats, name).await?;
         let client = nats.client.clone();
-        let suspicions = Suspicions::default();
         tasks.spawn("NATS watch", endless(nats.watch(parts.part("NATS"), shutdown.clone())));
         tasks.spawn("metrics upkeep", endless(telemetry::upkeep(shutdown.clone())));
         Ok(Self {
@@ -165,11 +146,6 @@ impl Host {
             hosts,
             routes: Routes::default(),
             services: Vec::new(),
-            journals: HashMap::new(),
-            streams: HashMap::new(),
-            letterboxes: BTreeMap::new(),
-            owners: Owners::new(&config.owners, suspicions.clone())?,
-            suspicions,
         })
     }
 
@@ -205,16 +181,6 @@ impl Host {
     /// JetStream on the connection to NATS.
     pub fn jetstream(&self) -> async_nats::jetstream::Context {
         async_nats::jetstream::new(self.nats())
-    }
-
-    /// Whom consumers ask where a stream is not what it was.
-    pub fn owners(&self) -> Owners {
-        self.owners.clone()
-    }
-
-    /// What consumers suspect of streams.
-    pub(crate) fn suspicions(&self) -> Suspicions {
-        self.suspicions.clone()
     }
 
     /// Is cancelled when the process begins to shut down: watches and tasks end then.
@@ -266,22 +232,6 @@ impl Host {
         self.routes = std::mem::take(&mut self.routes).add_service(service);
     }
 
-    /// Serves a source's journal by `JournalService`.
-    pub(crate) fn add_journal(&mut self, source: Source, journal: Journal) {
-        self.owners.add(source, journal.clone());
-        self.journals.insert(source, journal);
-    }
-
-    /// Serves a source's stream by `StreamService`.
-    pub(crate) fn add_stream(&mut self, source: Source, stream: Arc<dyn Keeps>) {
-        self.streams.insert(source, stream);
-    }
-
-    /// Serves a service's dead letters by `DeadLetterService`.
-    pub fn add_letterbox(&mut self, service: &'static str, letters: Letterbox) {
-        self.letterboxes.insert(service, letters);
-    }
-
     /// The health of a part of this process, by name. It is not ready until it says so.
     pub fn health(&self, name: &str) -> Health {
         self.parts.part(name)
@@ -293,9 +243,6 @@ impl Host {
     /// [`StartError::Methods`] if a method of a service names no permission,
     /// [`StartError::Setting`] if an origin is none.
     pub async fn serve(mut self) -> Result<Running, StartError> {
-        self.add_journal_service();
-        self.add_stream_service();
-        self.add_dead_letter_service();
         let (reporter, health) = tonic_health::server::health_reporter();
         reporter.set_service_status(LIVENESS, ServingStatus::Serving).await;
         let told = self.services.clone();
@@ -340,48 +287,6 @@ impl Host {
         let service = builder.build_v1().map_err(|error| StartError::Other(error.into()))?;
         self.add_service(service);
         Ok(())
-    }
-
-    fn add_journal_service(&mut self) {
-        if self.journals.is_empty() {
-            return;
-        }
-        let journals = Arc::new(std::mem::take(&mut self.journals));
-        let service = Journals { journals, shutdown: self.shutdown.clone() };
-        let limit = self.max_request_bytes();
-        self.add_service(
-            JournalServiceServer::new(service)
-                .max_decoding_message_size(limit)
-                .max_encoding_message_size(MAX_RESPONSE_BYTES),
-        );
-    }
-
-    fn add_stream_service(&mut self) {
-        if self.streams.is_empty() {
-            return;
-        }
-        let streams = Arc::new(std::mem::take(&mut self.streams));
-        let service = Streams { streams, shutdown: self.shutdown.clone() };
-        let limit = self.max_request_bytes();
-        self.add_service(
-            StreamServiceServer::new(service)
-                .max_decoding_message_size(limit)
-                .max_encoding_message_size(MAX_RESPONSE_BYTES),
-        );
-    }
-
-    fn add_dead_letter_service(&mut self) {
-        if self.letterboxes.is_empty() {
-            return;
-        }
-        let boxes = Arc::new(std::mem::take(&mut self.letterboxes));
-        let service = Letterboxes { boxes, shutdown: self.shutdown.clone() };
-        let limit = self.max_request_bytes();
-        self.add_service(
-            DeadLetterServiceServer::new(service)
-                .max_decoding_message_size(limit)
-                .max_encoding_message_size(MAX_RESPONSE_BYTES),
-        );
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use agora_proto::event::v1::Decision;
 use bus_schema::{Event, Kind, PostId, RevisionId};
-use chassis::owner::ApplyError;
+use chassis::domain::ApplyError;
 
 use crate::domain::{Post, PostState};
 

@@ -7,8 +7,8 @@ use bus_schema::{CommentId, Event, Kind, PostId, Site, Source, Time, plain};
 use chassis::{
     call::Origin,
     content,
+    domain::{ApplyError, Draft},
     fields::{Limit, Max},
-    owner::{ApplyError, Draft},
 };
 
 use crate::Error;
@@ -164,7 +164,7 @@ pub struct State {
 /// The domain of the comment service.
 pub struct Comments;
 
-impl chassis::owner::Domain for Comments {
+impl chassis::domain::Domain for Comments {
     const SOURCE: Source = Source::Comment;
     const CONSUMES: &'static [Source] = &[Source::Post, Source::Moderation];
     type Command = Command;

@@ -12,7 +12,7 @@ use bus_schema::{CommentId, Event, EventId, Kind, PostId, Site, Source, Time};
 use chassis::{
     bulk::distinct,
     content,
-    owner::{self, Forgetting},
+    domain::{self, Forgetting},
 };
 use futures::{Stream, TryStreamExt as _};
 use serde::{Deserialize, Serialize};

@@ -48,7 +48,6 @@ impl Config {
             nats: self.nats.clone(),
             auth: self.auth.clone(),
             telemetry: self.telemetry.clone(),
-            owners: self.owners.clone(),
         }
     }
 }

@@ -10,7 +10,7 @@ use agora_proto::event::v1::Decision;
 use bus_schema::{CommentId, Event, Kind, PostId, RevisionId, Site, Time};
 use chassis::{
     content,
-    owner::{ApplyError, Caused},
+    domain::{ApplyError, Caused},
 };
 
 use crate::{

@@ -10,8 +10,8 @@ use bus_schema::{
 };
 use chassis::{
     call::Origin,
+    domain::{ApplyError, Draft},
     fields::{Limit, Max},
-    owner::{ApplyError, Draft},
     planted,
 };
 
@@ -180,7 +180,7 @@ pub struct State {
 /// The domain of the moderation service.
 pub struct Moderation;
 
-impl chassis::owner::Domain for Moderation {
+impl chassis::domain::Domain for Moderation {
     const SOURCE: Source = Source::Moderation;
     const CONSUMES: &'static [Source] = &[Source::Post, Source::Comment];
     type Command = Command;

@@ -4,7 +4,7 @@
 //!
 //! [`rules`] judges a text, [`domain`] holds the rules of deciding, both without I/O;
 //! `consumer` has every revision judged once; `grpc` takes requests apart, `store` holds
-//! the SQL. The way of a write is the chassis': see [`chassis::owner`].
+//! the SQL. The way of a write is the event store's: see [`chassis::start`].
 
 mod config;
 mod consumer;
@@ -16,7 +16,13 @@ pub mod rules;
 pub mod store;
 
 use agora_proto::moderation::v1::moderation_service_server::ModerationServiceServer;
-use chassis::{Host, Running, StartError, host::MAX_RESPONSE_BYTES, owner, page::Sealer};
+use chassis::{
+    Host, Running, StartError,
+    host::MAX_RESPONSE_BYTES,
+    page::Sealer,
+    registry::Registry,
+    start::{self, Settings},
+};
 
 pub use config::Config;
 pub use error::Error;
@@ -27,17 +33,26 @@ use store::{Postgres, Sqlite, Store};
 ///
 /// # Errors
 /// If its database or its secret cannot be opened.
-pub async fn mount(host: &mut Host, config: &Config) -> Result<(), StartError> {
+pub async fn mount(
+    host: &mut Host,
+    registry: &mut Registry,
+    config: &Config,
+) -> Result<(), StartError> {
     match &config.database.url {
-        None => mount_on(host, config, Sqlite::new()).await,
-        Some(_) => mount_on(host, config, Postgres::new()).await,
+        None => mount_on(host, registry, config, Sqlite::new()).await,
+        Some(_) => mount_on(host, registry, config, Postgres::new()).await,
     }
 }
 
-async fn mount_on<S: Store>(host: &mut Host, config: &Config, store: S) -> Result<(), StartError> {
+async fn mount_on<S: Store>(
+    host: &mut Host,
+    registry: &mut Registry,
+    config: &Config,
+    store: S,
+) -> Result<(), StartError> {
     let keys = host.keys(config.database.folder())?;
-    let settings = owner::Settings { database: &config.database, nats: &config.nats };
-    let owned = owner::start(host, store, settings).await?;
+    let settings = Settings { database: &config.database, nats: &config.nats };
+    let owned = start::start(host, registry, store, settings).await?;
     let reader = S::reader(owned.readers);
     queue::watch(host, reader.clone());
     let service = grpc::Service {
@@ -60,6 +75,7 @@ async fn mount_on<S: Store>(host: &mut Host, config: &Config, store: S) -> Resul
 /// If it cannot start.
 pub async fn start(config: Config) -> Result<Running, StartError> {
     let mut host = Host::open(&config.host(), "moderation").await?;
-    mount(&mut host, &config).await?;
-    host.serve().await
+    let mut registry = Registry::new(&config.owners)?;
+    mount(&mut host, &mut registry, &config).await?;
+    registry.serve(host).await
 }

@@ -11,7 +11,7 @@ mod write;
 use std::future::Future;
 
 use bus_schema::{CommentId, PostId, RevisionId, Site, Source, Time};
-use chassis::owner::{self, Forgetting};
+use chassis::domain::{self, Forgetting};
 use serde::{Deserialize, Serialize};
 use sqlx::Pool;
 

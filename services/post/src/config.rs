@@ -45,8 +45,6 @@ impl Config {
             nats: self.nats.clone(),
             auth: self.auth.clone(),
             telemetry: self.telemetry.clone(),
-            // It consumes nothing.
-            owners: config::Owners::default(),
         }
     }
 }

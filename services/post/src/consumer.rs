@@ -1,5 +1,5 @@
 use bus_schema::{Event, Source};
-use chassis::owner::ConsumeError;
+use chassis::domain::ConsumeError;
 
 /// The post service consumes no other source: nothing reaches this.
 ///

@@ -7,8 +7,8 @@ use bus_schema::{Event, Kind, PostId, Site, Source, Time, plain};
 use chassis::{
     call::Origin,
     content,
+    domain::{ApplyError, Draft},
     fields::{Limit, Max},
-    owner::{ApplyError, Draft},
 };
 
 use crate::Error;
@@ -161,7 +161,7 @@ impl State {
 /// The domain of the post service.
 pub struct Posts;
 
-impl chassis::owner::Domain for Posts {
+impl chassis::domain::Domain for Posts {
     const SOURCE: Source = Source::Post;
     const CONSUMES: &'static [Source] = &[];
     type Command = Command;

@@ -2,7 +2,7 @@
 //! nothing.
 //!
 //! [`domain`] holds the rules, without I/O; `grpc` takes requests apart, `store` holds
-//! the SQL. The way of a write is the chassis': see [`chassis::owner`].
+//! the SQL. The way of a write is the event store's: see [`chassis::start`].
 
 mod config;
 mod consumer;
@@ -12,7 +12,13 @@ mod grpc;
 pub mod store;
 
 use agora_proto::post::v1::post_service_server::PostServiceServer;
-use chassis::{Host, Running, StartError, host::MAX_RESPONSE_BYTES, owner, page::Sealer};
+use chassis::{
+    Host, Running, StartError,
+    host::MAX_RESPONSE_BYTES,
+    page::Sealer,
+    registry::Registry,
+    start::{self, Settings},
+};
 
 pub use config::Config;
 pub use error::Error;
@@ -23,17 +29,26 @@ use store::{Postgres, Sqlite, Store};
 ///
 /// # Errors
 /// If its database or its secret cannot be opened.
-pub async fn mount(host: &mut Host, config: &Config) -> Result<(), StartError> {
+pub async fn mount(
+    host: &mut Host,
+    registry: &mut Registry,
+    config: &Config,
+) -> Result<(), StartError> {
     match &config.database.url {
-        None => mount_on(host, config, Sqlite).await,
-        Some(_) => mount_on(host, config, Postgres).await,
+        None => mount_on(host, registry, config, Sqlite).await,
+        Some(_) => mount_on(host, registry, config, Postgres).await,
     }
 }
 
-async fn mount_on<S: Store>(host: &mut Host, config: &Config, store: S) -> Result<(), StartError> {
+async fn mount_on<S: Store>(
+    host: &mut Host,
+    registry: &mut Registry,
+    config: &Config,
+    store: S,
+) -> Result<(), StartError> {
     let keys = host.keys(config.database.folder())?;
-    let settings = owner::Settings { database: &config.database, nats: &config.nats };
-    let owned = owner::start(host, store, settings).await?;
+    let settings = Settings { database: &config.database, nats: &config.nats };
+    let owned = start::start(host, registry, store, settings).await?;
     let service = grpc::Service {
         committer: owned.committer,
         reader: S::reader(owned.readers),
@@ -54,6 +69,7 @@ async fn mount_on<S: Store>(host: &mut Host, config: &Config, store: S) -> Resul
 /// If it cannot start.
 pub async fn start(config: Config) -> Result<Running, StartError> {
     let mut host = Host::open(&config.host(), "post").await?;
-    mount(&mut host, &config).await?;
-    host.serve().await
+    let mut registry = Registry::default();
+    mount(&mut host, &mut registry, &config).await?;
+    registry.serve(host).await
 }

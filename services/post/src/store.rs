@@ -10,7 +10,7 @@ use std::future::Future;
 use bus_schema::{Event, Kind, PostId, Site, Source, Time};
 use chassis::{
     bulk::distinct,
-    owner::{self, Forgetting},
+    domain::{self, Forgetting},
 };
 use futures::{Stream, TryStreamExt as _};
 use serde::{Deserialize, Serialize};

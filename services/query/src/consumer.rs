@@ -17,8 +17,9 @@ use std::{
 use bus_schema::{Checkpoint, RevisionId, Source};
 use chassis::{
     Error, Position, Watermarks,
-    consumer::{Batch, Delivery, Owners, Sink},
+    consumer::{Owners, Sink},
     dead_letter::{Refused, Repair, Repaired, Repairs},
+    delivery::{Batch, Delivery},
 };
 use futures::future::BoxFuture;
 use tokio::{

@@ -34,6 +34,7 @@ use chassis::{
     host::MAX_RESPONSE_BYTES,
     leader::Leadership,
     page::Sealer,
+    registry::Registry,
 };
 
 pub use config::{Config, Fallback as FallbackConfig, Owner, Snapshot as SnapshotConfig};
@@ -54,7 +55,11 @@ use visible::Visible;
 ///
 /// # Errors
 /// If its view or its secret cannot be opened.
-pub async fn mount(host: &mut Host, config: &Config) -> Result<(), StartError> {
+pub async fn mount(
+    host: &mut Host,
+    registry: &mut Registry,
+    config: &Config,
+) -> Result<(), StartError> {
     let keys = host.keys(Some(config.database.folder()))?;
     let slots = Slots::new(&config.database.path);
     let origin = snapshot::prepare(&slots, &config.snapshot, host.grpc_address()).await?;
@@ -81,18 +86,33 @@ pub async fn mount(host: &mut Host, config: &Config) -> Result<(), StartError> {
     host.spawn_thread("query view", async move { writer.run().await.close().await });
     let readers = config.database.readers;
     ready::watch(host, &watermarks, &folder, fallback.as_ref(), &complete);
-    let rebuilder = Rebuilder::new(host, slots.clone(), folder.clone(), reader.clone(), readers);
+    let rebuilder = Rebuilder::new(
+        host,
+        registry.owners(),
+        slots.clone(),
+        folder.clone(),
+        reader.clone(),
+        readers,
+    );
     let giver = Giver::new(host, slots, folder.clone(), rebuilder.clone(), complete);
     for source in Source::ALL {
         let served = Served::new(folder.clone(), rebuilder.clone());
         let leadership = Leadership::always();
-        chassis::consumer::spawn(host, "query", source, served, leadership, &watermarks);
+        chassis::consumer::spawn(
+            host,
+            &registry.owners(),
+            "query",
+            source,
+            served,
+            leadership,
+            &watermarks,
+        );
     }
 
     // The letters' file stands beside the view's, on the same disk, and is never replaced.
     database::watch(host, "query", letters.clone());
     dead_letter::watch(host, "query", &Source::ALL, letters.clone());
-    host.add_letterbox("query", Letterbox::new(&Source::ALL, letters, folder));
+    registry.add_letterbox("query", Letterbox::new(&Source::ALL, letters, folder));
 
     let sealer = Sealer::new(&keys);
     let reads = reader.clone();
@@ -111,6 +131,7 @@ pub async fn mount(host: &mut Host, config: &Config) -> Result<(), StartError> {
 /// If it cannot start.
 pub async fn start(config: Config) -> Result<Running, StartError> {
     let mut host = Host::open(&config.host(), "query").await?;
-    mount(&mut host, &config).await?;
-    host.serve().await
+    let mut registry = Registry::new(&config.owners)?;
+    mount(&mut host, &mut registry, &config).await?;
+    registry.serve(host).await
 }

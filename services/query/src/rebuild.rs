@@ -15,7 +15,8 @@ use async_nats::jetstream;
 use bus_schema::{Checkpoint, Source};
 use chassis::{
     Host, Position,
-    consumer::{Batch, Owners, Sink, read_to},
+    consumer::{Owners, Sink, read_to},
+    delivery::Batch,
     planted,
 };
 use tokio::{
@@ -99,6 +100,7 @@ type Listener = mpsc::Sender<Progress>;
 impl Rebuilder {
     pub(crate) fn new(
         host: &Host,
+        owners: Owners,
         slots: Slots,
         folder: Folder,
         reader: Reader,
@@ -111,7 +113,7 @@ impl Rebuilder {
             reader,
             readers,
             jetstream: host.jetstream(),
-            owners: host.owners(),
+            owners,
             shutdown: host.shutdown(),
             running: Arc::default(),
         }

@@ -1,5 +1,5 @@
 use bus_schema::{Source, Time};
-use chassis::consumer::Batch;
+use chassis::delivery::Batch;
 use metrics::{Histogram, Unit};
 
 /// Measures how long it takes from the moment when an event was decided, just before its

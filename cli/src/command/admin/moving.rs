@@ -6,7 +6,7 @@ use bus_schema::Source;
 use chassis::{
     config::Secret,
     database::moving::{self, Moved, Step},
-    owner::Store,
+    domain::Store,
 };
 use clap::Args;
 use serde_json::json;

@@ -57,7 +57,7 @@ pub(crate) trait Keeps: Send + Sync {
     ) -> BoxFuture<'a, Result<Restored, RestoreError>>;
 }
 
-impl<B: crate::journal::Backend> Keeps for Keeper<B> {
+impl<B: crate::database::Backend> Keeps for Keeper<B> {
     fn check(&self) -> BoxFuture<'_, Result<Checked, Error>> {
         Box::pin(self.check())
     }

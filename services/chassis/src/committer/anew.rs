@@ -14,10 +14,11 @@ use super::{
 };
 use crate::{
     Error, Position, consumer,
-    consumer::Batch,
+    database::Backend,
     dead_letter::DeadLetter,
-    journal::{Backend, Gathered as _, RequestKey, Row},
-    owner::{Domain, Forgetting, Store},
+    delivery::{Batch, Delivery},
+    domain::{Domain, Forgetting, Store},
+    journal::{Gathered as _, RequestKey, Row},
 };
 
 /// How many rows are gathered and folded at once.
@@ -281,7 +282,7 @@ impl<S: Store> Writer<S> {
             let letters: Vec<DeadLetter> = rows
                 .into_iter()
                 .map(|row| {
-                    let delivery = consumer::Delivery::of(row);
+                    let delivery = Delivery::of(row);
                     let is_first = parked.insert(delivery.aggregate());
                     let reason = if is_first { FORKED } else { "" };
                     DeadLetter::new(S::Domain::SOURCE, &delivery, reason.to_owned())
@@ -333,6 +334,6 @@ fn chained(source: Source, from: Checkpoint, rows: Vec<Row>) -> Result<Batch, Co
     if rows.is_empty() {
         return Err(sqlx::Error::RowNotFound.into());
     }
-    let deliveries = rows.into_iter().map(consumer::Delivery::of).collect();
+    let deliveries = rows.into_iter().map(Delivery::of).collect();
     Ok(Batch { source, from, to, deliveries })
 }

@@ -14,8 +14,9 @@ use super::{
 use crate::{
     Error, Position,
     call::Origin,
-    journal::{Backend, RequestKey, RequestRow},
-    owner::{Domain, State, Store},
+    database::Backend,
+    domain::{Domain, State, Store},
+    journal::{RequestKey, RequestRow},
     planted,
 };
 

@@ -9,10 +9,10 @@ use super::{
 };
 use crate::{
     Error, Position,
-    consumer::Batch,
+    database::Backend,
     dead_letter::{DeadLetter, Letters as _, MAX_PARKED},
-    journal::Backend,
-    owner::{Caused, Consumed, Domain, State, Store},
+    delivery::Batch,
+    domain::{Caused, Consumed, Domain, State, Store},
     planted,
 };
 

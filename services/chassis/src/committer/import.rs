@@ -7,8 +7,9 @@ use super::{
 };
 use crate::{
     Error, Position,
-    journal::{Backend, Row},
-    owner::{Domain, Store},
+    database::Backend,
+    domain::{Domain, Store},
+    journal::Row,
 };
 
 impl<S: Store> Writer<S> {

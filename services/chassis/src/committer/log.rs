@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 use bus_schema::{Checkpoint, Event, EventId, RequestMark, Source, Time};
 
 use crate::{
+    domain::{Domain, Draft},
     journal::{RequestKey, RequestRow, Row},
-    owner::{Domain, Draft},
     planted,
 };
 

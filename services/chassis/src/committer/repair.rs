@@ -14,11 +14,11 @@ use super::{
 };
 use crate::{
     Error, Position,
+    database::Backend,
     dead_letter::{
         self, Action, DeadLetter, Done, Letters as _, PROGRAM, Refused, Repair, Repaired, Repairs,
     },
-    journal::Backend,
-    owner::{Domain, Store},
+    domain::{Domain, Store},
 };
 
 impl<S: Store> Repairs for Committer<S> {

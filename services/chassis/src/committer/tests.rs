@@ -16,16 +16,18 @@ use sqlx::{
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-use super::{Committed, Committer, Gate, Writer};
+use super::{Committed, Committer, Writer};
 use crate::{
     Error, Watermarks,
     call::Origin,
     config,
-    consumer::{Batch, Delivery, Sink as _},
-    content, database,
+    consumer::Sink as _,
+    content,
+    database::{self, Backend},
     dead_letter::{Done, Letters as _, MAX_PARKED, Refused, Repair, Repaired, Repairs as _},
-    journal::Backend,
-    owner::{ApplyError, Caused, ConsumeError, Consumed, Domain, Draft, Forgetting, Store},
+    delivery::{Batch, Delivery},
+    domain::{ApplyError, Caused, ConsumeError, Consumed, Domain, Draft, Forgetting, Store},
+    gate::Gate,
 };
 
 /// Titles by post: as little as a service can be.

@@ -14,13 +14,15 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::{Anew, Batch, Committer, Gate, Item, Job, MAX_BATCH, MAX_QUEUED, MAX_QUEUED_BYTES};
+use super::{Anew, Committer, Item, Job, MAX_BATCH, MAX_QUEUED, MAX_QUEUED_BYTES};
 use crate::{
     Error, Position, Watermarks, bulk,
-    database::{Database, LockedFile},
+    database::{Backend, Database, LockedFile, SqlResult},
     dead_letter::{MAX_PARKED, Refused, Repair, Repaired},
-    journal::{Backend, Row, SqlResult},
-    owner::{ApplyError, Connection, ConsumeError, Domain, Store},
+    delivery::Batch,
+    domain::{ApplyError, Connection, ConsumeError, Domain, Store},
+    gate::Gate,
+    journal::Row,
     planted,
 };
 

@@ -10,10 +10,12 @@ use tokio::{
 };
 
 use super::{
-    Delivery, Owners,
+    Owners,
     owners::{AskError, Verdict},
     read::{ReadError, read},
 };
+
+use crate::delivery::Delivery;
 
 /// How long the owner's journal is read before the stream is tried again.
 const FROM_OWNER: Duration = Duration::from_secs(5);

@@ -8,8 +8,8 @@ use bus_schema::{Checkpoint, Hash, Source, Stream};
 use futures::StreamExt as _;
 use tokio::{sync::mpsc, time::timeout};
 
-use super::{Delivery, MAX_CHUNK, MAX_READ_AHEAD};
-use crate::{Position, journal::Row, relay::Remote};
+use super::{MAX_CHUNK, MAX_READ_AHEAD};
+use crate::{Position, delivery::Delivery, journal::Row, relay::Remote};
 
 /// After this time a stream that says nothing is looked at.
 const SILENCE: Duration = Duration::from_secs(3);

@@ -11,12 +11,18 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::Instrument as _;
 
 use super::{
-    Batch, Delivery, MAX_READ_AHEAD, Owners, Sink,
+    MAX_READ_AHEAD, Owners, Sink,
     follow::follow,
     lag,
     read::{ReadError, fill},
 };
-use crate::{Error, Host, Watermarks, host::Health, leader::Leadership, telemetry};
+use crate::{
+    Error, Host, Watermarks,
+    delivery::{Batch, Delivery},
+    host::Health,
+    leader::Leadership,
+    telemetry,
+};
 
 /// A batch should keep other work waiting no longer than this.
 const BATCH_TIME: Duration = Duration::from_millis(10);
@@ -47,6 +53,7 @@ pub struct Consumer<K: Sink> {
 /// How far it is behind, the watermarks tell.
 pub fn spawn<K: Sink>(
     host: &mut Host,
+    owners: &Owners,
     service: &str,
     source: Source,
     sink: K,
@@ -60,7 +67,7 @@ pub fn spawn<K: Sink>(
         sink,
         leadership,
         jetstream: host.jetstream(),
-        owners: host.owners(),
+        owners: owners.clone(),
         shutdown: host.shutdown(),
         health: host.health(&name),
     };

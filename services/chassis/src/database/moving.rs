@@ -27,7 +27,7 @@ use super::{
     OpenError, lock, migrate_owner, options,
     postgres::{self, Address},
 };
-use crate::{config, journal::Backend as _, leader};
+use crate::{config, database::Backend as _, leader};
 use rows::{Chunk, Content, MAX_ROWS};
 use table::{JOURNAL, Table, tables};
 

@@ -10,7 +10,7 @@ use sqlx::{
 };
 
 use super::OpenError;
-use crate::{journal::SqlResult, version::PROGRAM};
+use crate::{database::SqlResult, version::PROGRAM};
 
 /// What the line of a migration begins with that names a program.
 pub(super) const MARK: &str = "-- Oldest program that may still run on this schema: ";

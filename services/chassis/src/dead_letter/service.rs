@@ -23,9 +23,9 @@ use super::{Action, DeadLetter, Letters, Refused, Repair, Repairs};
 use crate::{
     Call, Error,
     admin::source,
+    database::SqlResult,
     error::status,
     fields::{Fields, Limit, Max},
-    journal::SqlResult,
 };
 
 /// How many letters are read and sent at once.

@@ -5,7 +5,7 @@ use sqlx::{FromRow, Postgres, Sqlite};
 use uuid::Uuid;
 
 use super::{Action, DeadLetter, Done, PROGRAM};
-use crate::{journal::SqlResult, rows};
+use crate::{database::SqlResult, rows};
 
 /// Dead letters in a database, whatever kind it is.
 pub trait Letters: sqlx::Database {

@@ -9,7 +9,7 @@ use sqlx::Pool;
 use tokio::time::interval;
 
 use super::{Letters, MAX_PARKED};
-use crate::{Host, host::Health, journal::SqlResult};
+use crate::{Host, database::SqlResult, host::Health};
 
 /// How often they are counted.
 const LOOK_EVERY: Duration = Duration::from_secs(5);

@@ -3,7 +3,6 @@ use std::{io, net::SocketAddr, path::PathBuf};
 use crate::{
     auth::{MethodsError, token::KeyError},
     config::ConfigError,
-    database::OpenError,
     keys::KeysError,
     telemetry::TelemetryError,
 };
@@ -70,9 +69,6 @@ pub enum StartError {
     /// A service cannot be served.
     #[error(transparent)]
     Methods(#[from] MethodsError),
-    /// The database cannot be opened.
-    #[error(transparent)]
-    Database(#[from] OpenError),
     /// Something that a service needs is not there.
     #[error(transparent)]
     Other(#[from] Box<dyn std::error::Error + Send + Sync>),

@@ -4,7 +4,8 @@
 use bus_schema::{Checkpoint, Hash, Sequence, Source};
 use sqlx::{FromRow, Postgres, Sqlite};
 
-use super::{Row, SqlResult, bytes32};
+use super::{Row, row::bytes32};
+use crate::database::SqlResult;
 
 /// Gathered events, and what a transaction over all of them needs.
 pub trait Gathered: sqlx::Database {

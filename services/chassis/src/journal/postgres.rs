@@ -6,15 +6,12 @@ use bus_schema::{Checkpoint, Hash, Sequence, Source};
 use sqlx::{PgConnection, Postgres, Row as _, migrate::Migrator, postgres::PgRow};
 use uuid::Uuid;
 
-use super::{Backend, RequestKey, RequestRow, Row, SqlResult, bytes32};
+use super::{RequestKey, RequestRow, Row, row::bytes32};
 use crate::{
-    Host, Watermarks,
     bulk::column,
     config,
-    database::{Database, OpenError},
+    database::{Backend, Database, OpenError, SqlResult},
     dead_letter::DeadLetter,
-    follow,
-    leader::{self, Leadership},
 };
 
 impl Backend for Postgres {
@@ -26,19 +23,6 @@ impl Backend for Postgres {
         migrations: &Migrator,
     ) -> Result<Database<Self>, OpenError> {
         Database::open_server(settings, migrations).await
-    }
-
-    fn attend(
-        host: &mut Host,
-        service: Source,
-        consumes: &'static [Source],
-        database: &Database<Self>,
-        watermarks: &Watermarks,
-    ) -> Leadership {
-        database.arrivals.tell(service, consumes, watermarks);
-        follow::spawn(host, service, consumes, &database.readers, watermarks);
-        let session = database.options.clone().options(leader::SESSION);
-        Leadership::elect(host, service.as_str(), session)
     }
 
     async fn identity(connection: &mut PgConnection) -> SqlResult<String> {

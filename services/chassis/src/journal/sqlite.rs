@@ -6,14 +6,12 @@ use bus_schema::{Checkpoint, Hash, Sequence, Source};
 use sqlx::{Row as _, Sqlite, SqliteConnection, migrate::Migrator, sqlite::SqliteRow};
 use uuid::Uuid;
 
-use super::{Backend, RequestKey, RequestRow, Row, SqlResult, bytes32};
+use super::{RequestKey, RequestRow, Row, row::bytes32};
 use crate::{
-    Host, Watermarks,
     bulk::Statement,
     config,
-    database::{Database, OpenError},
+    database::{Backend, Database, OpenError, SqlResult},
     dead_letter::DeadLetter,
-    leader::Leadership,
 };
 
 static APPEND: Statement =
@@ -46,16 +44,6 @@ impl Backend for Sqlite {
         migrations: &Migrator,
     ) -> Result<Database<Self>, OpenError> {
         Database::open_file(settings, migrations).await
-    }
-
-    fn attend(
-        _host: &mut Host,
-        service: Source,
-        _consumes: &'static [Source],
-        _database: &Database<Self>,
-        _watermarks: &Watermarks,
-    ) -> Leadership {
-        Leadership::alone(service.as_str())
     }
 
     async fn identity(_connection: &mut SqliteConnection) -> SqlResult<String> {

@@ -2,7 +2,7 @@ use bus_schema::{Checkpoint, Hash, Sequence};
 use sqlx::Pool;
 
 use super::stream::{Extent, Remote};
-use crate::journal::{Backend, Row};
+use crate::{database::Backend, journal::Row};
 
 /// What comparing a journal with its stream has found.
 #[derive(Debug, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use super::{
     stream::{Extent, Remote},
     verify::{Verified, verify},
 };
-use crate::{Error, journal::Backend, leader::Leadership};
+use crate::{Error, database::Backend, leader::Leadership};
 
 /// A stream and its journal.
 pub(crate) struct Keeper<B: Backend> {

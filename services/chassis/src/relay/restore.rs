@@ -11,11 +11,13 @@ use crate::{
     Error,
     committer::Committer,
     consumer::{
-        Delivery, MAX_READ_AHEAD, ReadError,
+        MAX_READ_AHEAD, ReadError,
         read::{fill, read},
     },
-    journal::{Backend, Row},
-    owner::{Domain, Store},
+    database::Backend,
+    delivery::Delivery,
+    domain::{Domain, Store},
+    journal::Row,
 };
 
 /// How many messages are compared at once.

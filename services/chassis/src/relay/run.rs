@@ -19,15 +19,17 @@ use super::{
 };
 use crate::{
     Error, Position,
-    committer::{Committer, Gate},
+    committer::Committer,
     consumer::{
         MAX_READ_AHEAD,
         read::{ReadError, fill, read},
     },
+    database::Backend,
+    domain::{Domain, Store},
+    gate::Gate,
     host::Health,
-    journal::{Backend, Row},
+    journal::Row,
     leader::Leadership,
-    owner::{Domain, Store},
     planted,
     suspicion::Suspicions,
 };

@@ -9,7 +9,7 @@ use super::{
     compare::CompareError,
     stream::{Extent, Remote},
 };
-use crate::journal::{Backend, Row};
+use crate::{database::Backend, journal::Row};
 
 /// How many rows are read at once.
 const CHUNK: u32 = 1_000;

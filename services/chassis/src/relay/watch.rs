@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::stream::{Extent, Remote};
-use crate::{Host, Watermarks, committer::Gate, journal::Backend};
+use crate::{Host, Watermarks, database::Backend, gate::Gate};
 
 /// How often it is looked.
 const LOOK_EVERY: Duration = Duration::from_secs(5);

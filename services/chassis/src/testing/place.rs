@@ -4,7 +4,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::{config, owner::Store};
+use crate::{config, domain::Store};
 
 /// A server that tests share, each with a schema of its own: a URL.
 const SHARED: &str = "AGORA_TEST_POSTGRES";

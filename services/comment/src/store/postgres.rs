@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use bus_schema::{CommentId, Event, PostId, Site, Source};
 use chassis::{
     bulk::column,
-    owner::{self, ConsumeError, Consumed, Forgetting},
+    domain::{self, ConsumeError, Consumed, Forgetting},
     rows::signed,
 };
 use sqlx::{PgConnection, PgPool, Pool, migrate::Migrator};

@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use bus_schema::{CommentId, Event, PostId, Site, Source};
 use chassis::{
     bulk::Statement,
-    owner::{self, ConsumeError, Consumed, Forgetting},
+    domain::{self, ConsumeError, Consumed, Forgetting},
 };
 use sqlx::{FromRow as _, Pool, SqliteConnection, SqlitePool, migrate::Migrator};
 

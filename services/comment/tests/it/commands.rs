@@ -8,7 +8,7 @@ use agora_comment::{
     },
 };
 use bus_schema::{CommentId, Event, EventId, PostId, Sequence, Site, Source, Time};
-use chassis::{Explain as _, call::Origin, owner::Domain as _};
+use chassis::{Explain as _, call::Origin, domain::Domain as _};
 use proptest::{collection, option, prelude::*, sample::Index};
 use tokio::time::Instant;
 

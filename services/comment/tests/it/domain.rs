@@ -4,7 +4,7 @@ use agora_comment::domain::{
     Actor, Change, Command, Comment, Comments, MAX_DEPTH, PostState, Reply, State, Verdict,
 };
 use bus_schema::{CommentId, Event, Kind, PostId, Sequence};
-use chassis::owner::Domain as _;
+use chassis::domain::Domain as _;
 use proptest::prelude::*;
 
 use super::commands::{

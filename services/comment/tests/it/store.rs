@@ -7,8 +7,8 @@ use agora_comment::{
 use agora_proto::{comment::v1::Decision, event::v1 as event};
 use bus_schema::{CommentId, Event, EventId, Kind, PostId, Sequence, Site, Source, Time};
 use chassis::{
-    journal::Backend as _,
-    owner::{Connection, Domain as _},
+    database::Backend as _,
+    domain::{Connection, Domain as _},
     testing::Place,
 };
 use proptest::prelude::*;

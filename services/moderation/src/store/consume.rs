@@ -11,7 +11,7 @@ use bus_schema::{CommentId, Event, Kind, PostId, RevisionId, Site, Time};
 use chassis::{
     bulk::distinct,
     content,
-    owner::{ConsumeError, Consumed},
+    domain::{ConsumeError, Consumed},
     rows::{invalid, parse, unsigned},
 };
 use prost::Message as _;

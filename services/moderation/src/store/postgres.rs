@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use bus_schema::{Event, Source, Time};
 use chassis::{
     bulk::column,
-    owner::{self, ConsumeError, Consumed, Forgetting},
+    domain::{self, ConsumeError, Consumed, Forgetting},
     rows::signed,
 };
 use prost::Message as _;

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use bus_schema::{Event, Source, Time};
 use chassis::{
     bulk::Statement,
-    owner::{self, ConsumeError, Consumed, Forgetting},
+    domain::{self, ConsumeError, Consumed, Forgetting},
 };
 use prost::Message as _;
 use sqlx::{Pool, SqliteConnection, migrate::Migrator};

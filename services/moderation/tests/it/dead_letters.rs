@@ -11,9 +11,10 @@ use agora_proto::{
 use bus_schema::{CommentId, Event, EventId, Kind, PostId, Source, Time, plain};
 use chassis::{
     config,
-    journal::{Backend as _, Row},
+    database::Backend as _,
+    domain::Store,
+    journal::Row,
     on_every_database,
-    owner::Store,
     testing::{Refusal, eventually},
 };
 use tonic::Code;

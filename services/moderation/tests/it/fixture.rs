@@ -8,6 +8,7 @@ use chassis::{
     Host, Running,
     auth::Role,
     config,
+    registry::Registry,
     testing::{self, Connection, Nats, Place, Tokens, connect, eventually},
 };
 
@@ -68,7 +69,6 @@ impl Fixture {
             nats: nats.clone(),
             auth,
             telemetry: config::Telemetry::default(),
-            owners: config::Owners::default(),
         };
         let mut host = Host::open(&common, "test").await.unwrap();
         let post = agora_post::Config {
@@ -90,10 +90,11 @@ impl Fixture {
             database: self.moderation.settings.clone(),
             ..Default::default()
         };
-        agora_post::mount(&mut host, &post).await.unwrap();
-        agora_comment::mount(&mut host, &comment).await.unwrap();
-        agora_moderation::mount(&mut host, &moderation).await.unwrap();
-        self.running = Some(host.serve().await.unwrap());
+        let mut registry = Registry::default();
+        agora_post::mount(&mut host, &mut registry, &post).await.unwrap();
+        agora_comment::mount(&mut host, &mut registry, &comment).await.unwrap();
+        agora_moderation::mount(&mut host, &mut registry, &moderation).await.unwrap();
+        self.running = Some(registry.serve(host).await.unwrap());
     }
 
     pub async fn stop(&mut self) {

@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use bus_schema::{Event, PostId, Site, Source};
 use chassis::{
     bulk::column,
-    owner::{self, ConsumeError, Consumed, Forgetting},
+    domain::{self, ConsumeError, Consumed, Forgetting},
     rows::{parse, signed},
 };
 use sqlx::{PgConnection, PgPool, Pool, migrate::Migrator};

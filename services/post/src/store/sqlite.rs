@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use bus_schema::{Event, PostId, Site, Source};
 use chassis::{
     bulk::Statement,
-    owner::{self, ConsumeError, Consumed, Forgetting},
+    domain::{self, ConsumeError, Consumed, Forgetting},
     rows::parse,
 };
 use sqlx::{FromRow as _, Pool, SqliteConnection, SqlitePool, migrate::Migrator};

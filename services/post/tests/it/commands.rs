@@ -5,7 +5,7 @@ use agora_post::{
     domain::{Actor, Author, Change, Command, Post, Posts, State, Text},
 };
 use bus_schema::{Event, EventId, PostId, Sequence, Site, Source, Time};
-use chassis::{Explain as _, call::Origin, owner::Domain as _};
+use chassis::{Explain as _, call::Origin, domain::Domain as _};
 use proptest::{collection, option, prelude::*, sample::Index};
 use tokio::time::Instant;
 

@@ -2,7 +2,7 @@ use std::collections::{HashMap, HashSet};
 
 use agora_post::domain::{Actor, Change, Command, Post, PostState, Posts, State};
 use bus_schema::{Event, Kind, Sequence, Time};
-use chassis::owner::Domain as _;
+use chassis::domain::Domain as _;
 use proptest::prelude::*;
 
 use super::commands::{Fold, change, commands, create, decide, reason, retitle, site, steps};

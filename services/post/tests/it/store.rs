@@ -5,9 +5,9 @@ use agora_post::{
 };
 use bus_schema::{Event, PostId, Sequence, Site};
 use chassis::{
-    journal::Backend as _,
+    database::Backend as _,
+    domain::{Connection, Domain as _},
     on_every_database,
-    owner::{Connection, Domain as _},
     testing::Place,
 };
 use proptest::prelude::*;

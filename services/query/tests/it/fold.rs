@@ -12,9 +12,9 @@ use bus_schema::{
     Checkpoint, CommentId, DecodeError, Event, EventId, Kind, PostId, Sequence, Source, Time, plain,
 };
 use chassis::{
-    consumer::{Batch, Delivery},
     database,
     dead_letter::Refused,
+    delivery::{Batch, Delivery},
 };
 use proptest::prelude::*;
 use sqlx::ConnectOptions as _;

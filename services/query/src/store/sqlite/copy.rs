@@ -5,8 +5,7 @@ use std::path::Path;
 use bus_schema::Source;
 use chassis::{
     Position,
-    database::{self, OpenError},
-    journal::Backend as _,
+    database::{self, Backend as _, OpenError},
 };
 use sqlx::{
     ConnectOptions as _, Connection as _, Sqlite, SqliteConnection,

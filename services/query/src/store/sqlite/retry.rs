@@ -2,8 +2,8 @@ use std::collections::BTreeSet;
 
 use bus_schema::{Event, PostId, Sequence, Source};
 use chassis::{
+    database::Backend as _,
     dead_letter::{self, Action, DeadLetter, Done, Letters as _, PROGRAM, Refused, Repaired},
-    journal::Backend as _,
 };
 use sqlx::Sqlite;
 use uuid::Uuid;

@@ -7,10 +7,10 @@ use std::{
 use bus_schema::{Checkpoint, PostId, RevisionId, Sequence, Source};
 use chassis::{
     Position,
-    consumer::{Batch, Delivery},
-    database::{self, OpenError},
+    database::{self, Backend as _, OpenError},
     dead_letter::{DeadLetter, Letters as _, MAX_PARKED},
-    journal::{Backend as _, Gathered as _},
+    delivery::{Batch, Delivery},
+    journal::Gathered as _,
     planted,
 };
 use sqlx::{

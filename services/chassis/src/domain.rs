@@ -1,24 +1,13 @@
-//! What a service that owns events gives to the chassis: its rules ([`Domain`]) and
-//! its SQL ([`Store`]). From these [`start`] makes the whole way of a write:
-//! committer, journal, relay and consumers.
+//! What a service that owns events gives to the event store: its rules ([`Domain`]) and
+//! its SQL ([`Store`]). From these [`start`](crate::start) makes the whole way of a write.
 
-use std::{convert::Infallible, error::Error as StdError, future::Future, sync::Arc};
+use std::{error::Error as StdError, future::Future};
 
-use bus_schema::{Event, Kind, PostId, Site, Source, Stream, Time};
-use sqlx::{Pool, migrate::Migrator};
+use bus_schema::{Event, Kind, PostId, Site, Source, Time};
+use sqlx::migrate::Migrator;
 use uuid::Uuid;
 
-use crate::{
-    Error, Explain, Host, StartError, Watermarks,
-    admin::Journal,
-    call::Origin,
-    committer::{Committer, Writer},
-    config, consumer,
-    database::{self, OpenError},
-    dead_letter::{self, Letterbox},
-    journal::Backend,
-    relay::{self, Healing, Keeper, Orders, Relay, Remote},
-};
+use crate::{Error, Explain, call::Origin, replicas::Replicas};
 
 /// The rules of a service, without I/O.
 pub trait Domain: Send + Sync + 'static {
@@ -99,7 +88,7 @@ pub trait Store: Send + Sync + 'static {
     /// The rules whose state it keeps.
     type Domain: Domain;
     /// The kind of database.
-    type Backend: Backend;
+    type Backend: Replicas;
 
     /// The migrations of the service's own tables.
     fn migrations() -> &'static Migrator;
@@ -186,94 +175,3 @@ pub type Connection<S> = <<S as Store>::Backend as sqlx::Database>::Connection;
 pub type Command<S> = <<S as Store>::Domain as Domain>::Command;
 /// The state type of a store's domain.
 pub type State<S> = <<S as Store>::Domain as Domain>::State;
-
-/// What [`start`] needs to know.
-pub struct Settings<'a> {
-    /// Where the database is.
-    pub database: &'a config::Database,
-    /// Where the stream is.
-    pub nats: &'a config::Nats,
-}
-
-/// The running way of a write.
-pub struct Owned<S: Store> {
-    /// Carries out commands.
-    pub committer: Committer<S>,
-    /// Connections that only read.
-    pub readers: Pool<S::Backend>,
-    /// How far the service is.
-    pub watermarks: Watermarks,
-}
-
-/// Opens a service's database and starts its committer, its relay and its consumers in
-/// a host. Commands are carried out once the journal was compared with its stream.
-///
-/// # Errors
-/// If the database cannot be opened.
-pub async fn start<S: Store>(
-    host: &mut Host,
-    store: S,
-    settings: Settings<'_>,
-) -> Result<Owned<S>, StartError> {
-    let source = S::Domain::SOURCE;
-    let database = S::Backend::open(settings.database, S::migrations()).await?;
-    if let Some(file) = &database.file {
-        let checkpoints = database::checkpoints(&file.path).await?;
-        let shutdown = host.shutdown();
-        host.spawn(&format!("{source} WAL checkpoints"), async move {
-            shutdown.run_until_cancelled(checkpoints).await.transpose().map(|_| ())
-        });
-    }
-
-    let known: Vec<Source> =
-        std::iter::once(source).chain(S::Domain::CONSUMES.iter().copied()).collect();
-    let watermarks = Watermarks::new(&known);
-    let leadership = S::Backend::attend(host, source, S::Domain::CONSUMES, &database, &watermarks);
-    let (readers, name) = (database.readers.clone(), database.name.clone());
-    tracing::info!(%source, database = name, "database open");
-    let opened = Writer::open(store, database, watermarks.clone()).await;
-    let (writer, committer) = opened.map_err(|source| OpenError::sql(name, source))?;
-    host.spawn_thread(&format!("{source} committer"), async move {
-        writer.run().await;
-        Ok::<(), Infallible>(())
-    });
-
-    let stream = Stream::of(source, settings.nats.replicas, settings.nats.max_bytes);
-    let (remote, orders) = (Remote::new(host.jetstream(), stream), Orders::default());
-    let keeper = Keeper::new(
-        remote.clone(),
-        readers.clone(),
-        Arc::new(committer.clone()),
-        leadership.clone(),
-        orders.clone(),
-    );
-    host.add_stream(source, Arc::new(keeper));
-    let health = host.health(&format!("{source} relay"));
-    let relay = Relay::new(
-        committer.clone(),
-        readers.clone(),
-        leadership.clone(),
-        remote.clone(),
-        Healing {
-            refills: settings.nats.refill_streams,
-            suspicions: host.suspicions(),
-            orders: orders.clone(),
-        },
-        host.shutdown(),
-        health,
-    );
-    host.spawn(&format!("{source} relay"), relay.run());
-    relay::watch(host, remote, readers.clone(), watermarks.clone(), committer.gate());
-    for consumed in S::Domain::CONSUMES {
-        let (committer, leadership) = (committer.clone(), leadership.clone());
-        consumer::spawn(host, source.as_str(), *consumed, committer, leadership, &watermarks);
-    }
-    database::watch(host, source.as_str(), readers.clone());
-    // Its own, too: a fork takes them out of the journal.
-    dead_letter::watch(host, source.as_str(), &Source::ALL, readers.clone());
-    let letters = Letterbox::new(&Source::ALL, readers.clone(), committer.clone());
-    host.add_letterbox(source.as_str(), letters);
-    let journal = Journal::new(source, readers.clone(), committer.gate(), watermarks.clone());
-    host.add_journal(source, journal);
-    Ok(Owned { committer, readers, watermarks })
-}
