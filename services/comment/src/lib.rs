@@ -15,11 +15,8 @@ pub mod store;
 
 use agora_proto::comment::v1::comment_service_server::CommentServiceServer;
 use chassis::{
-    Host, Running, StartError,
-    host::MAX_RESPONSE_BYTES,
-    page::Sealer,
-    registry::Registry,
-    start::{self, Settings},
+    Host, Running, StartError, host::MAX_RESPONSE_BYTES, page::Sealer, registry::Registry,
+    start::Settings,
 };
 
 pub use config::{Config, PostService};
@@ -52,7 +49,7 @@ async fn mount_on<S: Store>(
     let posts = posts::Posts::new(&config.post_service)?;
     let keys = host.keys(config.database.folder())?;
     let settings = Settings { database: &config.database, nats: &config.nats };
-    let owned = start::start(host, registry, store, settings).await?;
+    let owned = chassis::start::start(host, registry, store, settings).await?;
     let service = grpc::Service {
         committer: owned.committer,
         reader: S::reader(owned.readers),

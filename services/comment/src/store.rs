@@ -9,11 +9,7 @@ use std::future::Future;
 
 use agora_proto::{comment::v1::Decision, event::v1 as event};
 use bus_schema::{CommentId, Event, EventId, Kind, PostId, Site, Source, Time};
-use chassis::{
-    bulk::distinct,
-    content,
-    domain::{self, Forgetting},
-};
+use chassis::{bulk::distinct, content, domain::Forgetting};
 use futures::{Stream, TryStreamExt as _};
 use serde::{Deserialize, Serialize};
 use sqlx::Pool;
@@ -24,7 +20,7 @@ pub use postgres::Postgres;
 pub use sqlite::Sqlite;
 
 /// Comments on one kind of database.
-pub trait Store: owner::Store<Domain = Comments> {
+pub trait Store: chassis::domain::Store<Domain = Comments> {
     /// What reads them.
     type Reader: Read;
 

@@ -17,11 +17,8 @@ pub mod store;
 
 use agora_proto::moderation::v1::moderation_service_server::ModerationServiceServer;
 use chassis::{
-    Host, Running, StartError,
-    host::MAX_RESPONSE_BYTES,
-    page::Sealer,
-    registry::Registry,
-    start::{self, Settings},
+    Host, Running, StartError, host::MAX_RESPONSE_BYTES, page::Sealer, registry::Registry,
+    start::Settings,
 };
 
 pub use config::Config;
@@ -52,7 +49,7 @@ async fn mount_on<S: Store>(
 ) -> Result<(), StartError> {
     let keys = host.keys(config.database.folder())?;
     let settings = Settings { database: &config.database, nats: &config.nats };
-    let owned = start::start(host, registry, store, settings).await?;
+    let owned = chassis::start::start(host, registry, store, settings).await?;
     let reader = S::reader(owned.readers);
     queue::watch(host, reader.clone());
     let service = grpc::Service {

@@ -11,7 +11,7 @@ mod write;
 use std::future::Future;
 
 use bus_schema::{CommentId, PostId, RevisionId, Site, Source, Time};
-use chassis::domain::{self, Forgetting};
+use chassis::domain::Forgetting;
 use serde::{Deserialize, Serialize};
 use sqlx::Pool;
 
@@ -21,7 +21,7 @@ pub use postgres::Postgres;
 pub use sqlite::Sqlite;
 
 /// Moderation on one kind of database.
-pub trait Store: owner::Store<Domain = Moderation> {
+pub trait Store: chassis::domain::Store<Domain = Moderation> {
     /// What reads it.
     type Reader: Read;
 

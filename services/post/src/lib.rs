@@ -13,11 +13,8 @@ pub mod store;
 
 use agora_proto::post::v1::post_service_server::PostServiceServer;
 use chassis::{
-    Host, Running, StartError,
-    host::MAX_RESPONSE_BYTES,
-    page::Sealer,
-    registry::Registry,
-    start::{self, Settings},
+    Host, Running, StartError, host::MAX_RESPONSE_BYTES, page::Sealer, registry::Registry,
+    start::Settings,
 };
 
 pub use config::Config;
@@ -48,7 +45,7 @@ async fn mount_on<S: Store>(
 ) -> Result<(), StartError> {
     let keys = host.keys(config.database.folder())?;
     let settings = Settings { database: &config.database, nats: &config.nats };
-    let owned = start::start(host, registry, store, settings).await?;
+    let owned = chassis::start::start(host, registry, store, settings).await?;
     let service = grpc::Service {
         committer: owned.committer,
         reader: S::reader(owned.readers),

@@ -8,10 +8,7 @@ mod sqlite;
 use std::future::Future;
 
 use bus_schema::{Event, Kind, PostId, Site, Source, Time};
-use chassis::{
-    bulk::distinct,
-    domain::{self, Forgetting},
-};
+use chassis::{bulk::distinct, domain::Forgetting};
 use futures::{Stream, TryStreamExt as _};
 use serde::{Deserialize, Serialize};
 use sqlx::Pool;
@@ -22,7 +19,7 @@ pub use postgres::Postgres;
 pub use sqlite::Sqlite;
 
 /// Posts on one kind of database.
-pub trait Store: owner::Store<Domain = Posts> {
+pub trait Store: chassis::domain::Store<Domain = Posts> {
     /// What reads them.
     type Reader: Read;
 

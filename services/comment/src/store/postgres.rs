@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use bus_schema::{CommentId, Event, PostId, Site, Source};
 use chassis::{
     bulk::column,
-    domain::{self, ConsumeError, Consumed, Forgetting},
+    domain::{ConsumeError, Consumed, Forgetting},
     rows::signed,
 };
 use sqlx::{PgConnection, PgPool, Pool, migrate::Migrator};
@@ -80,7 +80,7 @@ impl Store for Postgres {
     }
 }
 
-impl owner::Store for Postgres {
+impl chassis::domain::Store for Postgres {
     type Domain = Comments;
     type Backend = sqlx::Postgres;
 

@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use bus_schema::{CommentId, Event, PostId, Site, Source};
 use chassis::{
     bulk::Statement,
-    domain::{self, ConsumeError, Consumed, Forgetting},
+    domain::{ConsumeError, Consumed, Forgetting},
 };
 use sqlx::{FromRow as _, Pool, SqliteConnection, SqlitePool, migrate::Migrator};
 
@@ -113,7 +113,7 @@ impl Store for Sqlite {
     }
 }
 
-impl owner::Store for Sqlite {
+impl chassis::domain::Store for Sqlite {
     type Domain = Comments;
     type Backend = sqlx::Sqlite;
 

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use bus_schema::{Event, Source, Time};
 use chassis::{
     bulk::column,
-    domain::{self, ConsumeError, Consumed, Forgetting},
+    domain::{ConsumeError, Consumed, Forgetting},
     rows::signed,
 };
 use prost::Message as _;
@@ -47,7 +47,7 @@ impl Store for Postgres {
     }
 }
 
-impl owner::Store for Postgres {
+impl chassis::domain::Store for Postgres {
     type Domain = Moderation;
     type Backend = sqlx::Postgres;
 

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use bus_schema::{Event, Source, Time};
 use chassis::{
     bulk::Statement,
-    domain::{self, ConsumeError, Consumed, Forgetting},
+    domain::{ConsumeError, Consumed, Forgetting},
 };
 use prost::Message as _;
 use sqlx::{Pool, SqliteConnection, migrate::Migrator};
@@ -80,7 +80,7 @@ impl Store for Sqlite {
     }
 }
 
-impl owner::Store for Sqlite {
+impl chassis::domain::Store for Sqlite {
     type Domain = Moderation;
     type Backend = sqlx::Sqlite;
 

@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use bus_schema::{Event, PostId, Site, Source};
 use chassis::{
     bulk::column,
-    domain::{self, ConsumeError, Consumed, Forgetting},
+    domain::{ConsumeError, Consumed, Forgetting},
     rows::{parse, signed},
 };
 use sqlx::{PgConnection, PgPool, Pool, migrate::Migrator};
@@ -31,7 +31,7 @@ impl Store for Postgres {
     }
 }
 
-impl owner::Store for Postgres {
+impl chassis::domain::Store for Postgres {
     type Domain = Posts;
     type Backend = sqlx::Postgres;
 

@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use bus_schema::{Event, PostId, Site, Source};
 use chassis::{
     bulk::Statement,
-    domain::{self, ConsumeError, Consumed, Forgetting},
+    domain::{ConsumeError, Consumed, Forgetting},
     rows::parse,
 };
 use sqlx::{FromRow as _, Pool, SqliteConnection, SqlitePool, migrate::Migrator};
@@ -62,7 +62,7 @@ impl Store for Sqlite {
     }
 }
 
-impl owner::Store for Sqlite {
+impl chassis::domain::Store for Sqlite {
     type Domain = Posts;
     type Backend = sqlx::Sqlite;
 
