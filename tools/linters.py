@@ -46,7 +46,7 @@ def find_buf():
 
 
 def find_cargo_tool(name, version, minutes):
-    """A command of cargo's, built from crates.io; cargo checks its hash and those of what it is made of."""
+    """A command of cargo's, built once; cargo checks the hash of its source and of all that it is made of."""
     path = TOOLS / "bin" / name
     if version_of(path) != version:
         step(f"building {name} {text(version)}, once, about {minutes}")

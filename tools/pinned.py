@@ -100,7 +100,7 @@ HADOLINT_HASHES = {
     ),
 }
 
-# crates.io has these; cargo checks their hashes.
+# Cargo fetches the sources of these, and checks their hashes.
 CARGO_DENY = (0, 20, 2)
 CARGO_MACHETE = (0, 9, 2)
 HELM = (4, 1, 4)
