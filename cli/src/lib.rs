@@ -1,7 +1,6 @@
 //! `agora`: everything in one process, the client commands and the operator commands.
 
 /// The system's costs a tenth of a write, most of it for what SQLite and HTTP/2 allocate.
-#[cfg(not(windows))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

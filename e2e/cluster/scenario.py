@@ -94,14 +94,20 @@ def parse(args):
     images = parser.add_mutually_exclusive_group()
     images.add_argument("--images", type=Path, metavar="FOLDER", help="archives of images that are given to the cluster")
     images.add_argument("--build", action="store_true", help="make them first: ./dev images")
-    parser.add_argument("--profile", default="quick", help="cargo's, with which images are made; `image` is what is released, and takes longer [default: quick]")
+    parser.add_argument("--profile", default="quick", help="cargo's, for the images; `image` is what is released, and takes longer [default: quick]")
     parser.add_argument("--load", metavar="COMMAND", help="gives the cluster archives, such as `kind load image-archive` [default: that of --start]")
     parser.add_argument("--registry", default="localhost", help="what the images' names begin with")
     parser.add_argument("--tag", default="dev")
     parser.add_argument("--official", action="store_true", help="the official images of NATS and PostgreSQL, not those in FOLDER")
     parser.add_argument("--pull-policy", default="IfNotPresent", choices=["IfNotPresent", "Always", "Never"])
     parser.add_argument("--chart", type=Path, default=CHART, help=argparse.SUPPRESS)
-    parser.add_argument("--start", type=Path, metavar="FOLDER", help="start a cluster with FOLDER's up.sh first, and end it with down.sh")
+    parser.add_argument(
+        "--start",
+        type=Path,
+        metavar="FOLDER",
+        default=os.environ.get("AGORA_TEST_CLUSTER") or None,
+        help="start a cluster with FOLDER's up.sh first, and end it with down.sh [default: AGORA_TEST_CLUSTER]",
+    )
     parser.add_argument("--default-repo", metavar="REGISTRY", help="where Skaffold pushes images that the cluster pulls [default with --start: localhost:5000]")
     parser.add_argument("--keep", action="store_true", help="leave everything as it is at the end")
     parser.add_argument("--only", metavar="STEPS", help="of these names, separated by commas: " + ", ".join(name for name, _ in STEPS))
@@ -119,7 +125,7 @@ def start(options, say):
     folder = options.start = options.start.resolve()
     if not (folder / "up.sh").exists():
         return f"there is no {folder}/up.sh that would start a cluster"
-    if os.name == "nt" or os.geteuid() != 0:
+    if os.geteuid() != 0:
         return "only root can start a cluster"
     for script in ("install.sh", "build.sh"):
         say(f"{script} of the cluster")
@@ -158,7 +164,7 @@ class Cluster:
         return [*self.prefix, program, *chosen, *args]
 
     def run(self, command, check=True, **more):
-        result = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", errors="replace", **more)
+        result = subprocess.run(list(map(str, command)), capture_output=True, encoding="utf-8", errors="replace", **more)
         if check and result.returncode != 0:
             shown = " ".join(map(str, command[len(self.prefix) :][:4]))
             raise Failed(f"{shown} …: {last_line(result.stderr) or last_line(result.stdout)}")
@@ -329,7 +335,10 @@ class Scenario:
         environment["AGORA_QUERY_REPLICAS"] = f"http://{RELEASE}-query-headless:{PORTS['query']}"
         environment["AGORA_TEST_DATA"] = "/data"
         environment["AGORA_NATS_URL"] = f"nats://{RELEASE}-nats:4222"
-        secret = lambda variable, key: {"name": variable, "valueFrom": {"secretKeyRef": {"name": f"{RELEASE}-nats", "key": key}}}
+
+        def secret(variable, key):
+            return {"name": variable, "valueFrom": {"secretKeyRef": {"name": f"{RELEASE}-nats", "key": key}}}
+
         variables = [secret("AGORA_NATS_USER", "user"), secret("AGORA_NATS_PASSWORD", "password")]
         variables += [{"name": key, "value": value} for key, value in environment.items()]
         mounts = [{"name": "key", "mountPath": "/etc/agora/key", "readOnly": True}]
@@ -341,11 +350,12 @@ class Scenario:
             volumes.append({"name": "comments", "configMap": {"name": "comments"}})
         user = {"runAsNonRoot": True, "runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532, "seccompProfile": {"type": "RuntimeDefault"}}
         allowed = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+        # The chart's network policies let such pods call.
+        labels = {"agora-client": "true", "app.kubernetes.io/name": "agora", "app.kubernetes.io/instance": RELEASE, "app.kubernetes.io/component": "test"}
         return {
             "apiVersion": "v1",
             "kind": "Pod",
-            # The chart's network policies let such pods call.
-            "metadata": {"name": name, "labels": {"agora-client": "true", "app.kubernetes.io/name": "agora", "app.kubernetes.io/instance": RELEASE, "app.kubernetes.io/component": "test"}},
+            "metadata": {"name": name, "labels": labels},
             "spec": {
                 "restartPolicy": "Never",
                 "automountServiceAccountToken": False,
@@ -388,7 +398,7 @@ class Scenario:
         return said
 
     def data(self):
-        folder = Path(os.environ.get("AGORA_TEST_DATA") or ROOT.parent / "shared" / "data") / "youtube-comments"
+        folder = Path(os.environ.get("AGORA_TEST_DATA") or ROOT / "examples") / "youtube-comments"
         files = sorted(folder.glob("*.csv"))
         if not files:
             raise Skipped(f"there are no files in {folder}: AGORA_TEST_DATA names another folder")
@@ -472,7 +482,7 @@ class Scenario:
                 # An earlier run may have left a view.
                 self.cluster.kubectl("delete", "pvc", f"data-{name}-2", "--ignore-not-found")
             self.cluster.kubectl("scale", f"statefulset/{name}", f"--replicas={replicas}")
-            self.cluster.until(f"{replicas} query pods", lambda: len(self.cluster.pods("query")) == replicas)
+            self.cluster.until(f"{replicas} query pods", lambda replicas=replicas: len(self.cluster.pods("query")) == replicas)
             self.cluster.rollout("query")
             if replicas == 3:
                 origin = self.origin(f"{name}-2")
@@ -511,13 +521,18 @@ class Scenario:
 
     def judge(self, report):
         """What the load has seen, in words, and what of it must not be."""
-        away = lambda at: any(begin <= at <= end for begin, end in self.database_away)
+
+        def away(at):
+            return any(begin <= at <= end for begin, end in self.database_away)
+
+        def count(found):
+            return sum(failure["calls"] for failure in found)
+
         failures, late = report["failures"], report["late"]
         reads = [failure for failure in failures if failure["method"] == "GetThread"]
         writes = [failure for failure in failures if failure["writes"]]
         outside = [failure for failure in writes if not away(failure["at_ms"])]
         seconds = (report["to_ms"] - report["from_ms"]) / 1000
-        count = lambda found: sum(failure["calls"] for failure in found)
         lines = [
             f"{report['acknowledged']} writes acknowledged in {seconds:.0f} s ({report['acknowledged'] / seconds:.0f}/s), "
             f"lost {report['lost']}, doubled {report['doubled']}; {report['events']} events in the journals",

@@ -2,12 +2,11 @@ use std::path::PathBuf;
 
 use crate::Result;
 
-/// The folder of the real input: `AGORA_TEST_DATA`, or `shared/data` beside the
-/// project.
+/// The folder of the real input: `AGORA_TEST_DATA`, else the sample in `examples/`.
 pub(crate) fn folder() -> PathBuf {
     match std::env::var_os("AGORA_TEST_DATA") {
         Some(folder) => folder.into(),
-        None => PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"),
+        None => PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../examples"),
     }
 }
 

@@ -218,14 +218,8 @@ fn copy(from: &Path, to: &Path) -> Result {
 }
 
 /// Lets the user whom the server runs as through to its data.
-#[cfg(unix)]
 fn let_through(folder: &Path) -> Result {
     use std::os::unix::fs::PermissionsExt as _;
 
     Ok(std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755))?)
-}
-
-#[cfg(not(unix))]
-fn let_through(_folder: &Path) -> Result {
-    Ok(())
 }

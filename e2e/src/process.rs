@@ -240,16 +240,10 @@ impl Process {
 }
 
 /// Has a program run as the user whom a folder belongs to.
-#[cfg(unix)]
 pub(crate) fn run_as_owner(command: &mut Command, folder: &Path) -> Result {
     use std::os::unix::fs::MetadataExt as _;
 
     let owner = std::fs::metadata(folder)?;
     command.uid(owner.uid()).gid(owner.gid());
-    Ok(())
-}
-
-#[cfg(not(unix))]
-pub(crate) fn run_as_owner(_command: &mut Command, _folder: &Path) -> Result {
     Ok(())
 }

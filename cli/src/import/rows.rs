@@ -324,22 +324,22 @@ mod tests {
     fn every_row_of_the_real_files_is_a_comment() {
         let folder = match std::env::var_os("AGORA_TEST_DATA") {
             Some(folder) => std::path::PathBuf::from(folder),
-            None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"),
-        };
-        let Ok(files) = std::fs::read_dir(folder.join("youtube-comments")) else {
-            eprintln!("skipped: no real input in {}", folder.display());
-            return;
+            None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples"),
         };
         let now: Timestamp = "2024-01-01T00:00:00Z".parse().unwrap();
         let mut imported = 0;
-        for file in files {
+        for file in std::fs::read_dir(folder.join("youtube-comments")).unwrap() {
             let path = file.unwrap().path();
+            let records = csv::Reader::from_path(&path).unwrap().into_records().count();
+            let mut rows = 0;
             for row in Rows::open(&path, now).unwrap() {
                 let comment = row.comment.unwrap();
                 assert!(comment.time.is_some() && !comment.body.contains('\u{feff}'));
-                imported += 1;
+                rows += 1;
             }
+            assert_eq!(rows, records, "{}", path.display());
+            imported += rows;
         }
-        assert_eq!(imported, 1_138);
+        assert!(imported >= 200, "{imported}");
     }
 }

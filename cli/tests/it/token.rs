@@ -1,3 +1,5 @@
+use std::os::unix::fs::PermissionsExt as _;
+
 use crate::program::{agora, refused, stdout, text};
 
 #[test]
@@ -36,11 +38,7 @@ fn a_token_is_written_to_a_file_that_its_owner_alone_may_read() {
     assert!(output.status.success());
     assert_eq!(stdout(&output), "");
     assert_eq!(std::fs::read_to_string(&file).unwrap().split('.').count(), 3);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-    }
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     let nowhere = folder.path().join("absent/token");
     let to = ["--key", text(&key), "--to", text(&nowhere)];
     let line = refused(&mut agora(&[&arguments[..], &to].concat()));

@@ -170,7 +170,6 @@ fn what_is_in_the_way_is_told_in_one_line() {
 }
 
 #[test]
-#[cfg(unix)]
 fn a_nats_server_that_is_too_old_is_refused() {
     use std::os::unix::fs::PermissionsExt as _;
 

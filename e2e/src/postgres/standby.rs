@@ -85,16 +85,10 @@ impl Postgres {
 }
 
 /// Makes a folder of the user whom another one belongs to.
-#[cfg(unix)]
 fn make_folder(folder: &Path, like: &Path) -> Result {
     use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, chown};
 
     std::fs::DirBuilder::new().mode(0o700).create(folder)?;
     let owner = std::fs::metadata(like)?;
     Ok(chown(folder, Some(owner.uid()), Some(owner.gid()))?)
-}
-
-#[cfg(not(unix))]
-fn make_folder(folder: &Path, _like: &Path) -> Result {
-    Ok(std::fs::create_dir(folder)?)
 }

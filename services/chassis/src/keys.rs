@@ -92,7 +92,6 @@ fn create_secret(path: &Path) -> io::Result<()> {
     let temporary = path.with_extension(own_name);
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true);
-    #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(&temporary)?;
     writeln!(file, "{text}")?;

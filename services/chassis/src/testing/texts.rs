@@ -6,14 +6,14 @@ const FOLDER: &str = "AGORA_TEST_DATA";
 const CONTENT: usize = 3;
 
 /// What people wrote: the comments of the YouTube Spam Collection, control characters
-/// made spaces, those aside that are blank. From `AGORA_TEST_DATA`, or from
-/// `shared/data` beside the project.
+/// made spaces, those aside that are blank. From `AGORA_TEST_DATA`, else the sample in
+/// `examples/`.
 ///
 /// # Panics
 /// If they are not there.
 pub fn texts() -> Vec<String> {
-    let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
-    let folder = env::var_os(FOLDER).map_or_else(beside, PathBuf::from).join("youtube-comments");
+    let sample = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    let folder = env::var_os(FOLDER).map_or_else(sample, PathBuf::from).join("youtube-comments");
     let entries = fs::read_dir(&folder).unwrap_or_else(|error| {
         panic!("cannot read the test data in {} ({error}): set {FOLDER}", folder.display())
     });

@@ -162,7 +162,7 @@ fn the_same_words_have_the_same_hash() {
 #[test]
 fn the_default_policy_holds_advertising() {
     let folder = std::env::var("AGORA_TEST_DATA").map_or_else(
-        |_| concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data").into(),
+        |_| concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples").into(),
         std::path::PathBuf::from,
     );
     let compiled = Compiled::new(Policy::default()).unwrap();
