@@ -40,7 +40,7 @@ nats:
   login: {userKey: user, passwordKey: password}
   credentials: {key: nats.creds}
   tls: {caKey: ca.crt, certKey: tls.crt, keyKey: tls.key}
-  bundled: {replicas: 3, image: "nats:2.15-alpine", uid: 1000, persistence: {size: 10Gi}}
+  bundled: {enabled: false, replicas: 3, image: "nats:2.15-alpine", uid: 1000, persistence: {size: 10Gi}}
 postgres:
   bundled: {image: "postgres:17-alpine", uid: 70, maxConnections: 200, persistence: {size: 10Gi}}
 topologySpread: {hosts: ScheduleAnyway, zones: ScheduleAnyway}
