@@ -26,8 +26,8 @@ EVERYTHING = {
     "nats": {"tls": {"secret": "nats-tls"}, "credentials": {"secret": "creds"}},
 }
 TRIAL = {"nats": {"bundled": {"enabled": True}}, "postgres": {"bundled": {"enabled": True}}}
-# Maps of which null means none, so that their defaults go; and that by which secrets are made, which are others each time.
-NONE = re.compile(r"(^|\.)(resources(\..+)?|(pod|container)SecurityContext|secrets)$")
+# Maps of which null means none; and that by which secrets are made, which are others each time.
+NONE = re.compile(r"\.resources\.(requests|limits)$|^secrets$")
 
 DIGEST = "sha256:" + 64 * "7"
 # What is said over NEEDED, and what must then stand in what is rendered.
@@ -45,6 +45,7 @@ RENDERED = [
     ({"extraObjects": [{"kind": "{{ .Release.Name }}-{{ .Chart.Name }}"}]}, "kind: 'agora-agora'"),
     ({"global": {"nodeSelector": {"a": "b"}}, "post": {"nodeSelector": {"c": "d"}}}, "nodeSelector:\n        c: d\n"),
     ({**TRIAL, "podSecurityContext": {"runAsUser": 4000}}, "runAsUser: 70\n"),
+    ({"post": {"resources": {"limits": None}}}, "resources:\n            requests:\n"),
 ]
 # What must not.
 ABSENT = [
@@ -79,10 +80,11 @@ def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
     schema = json.loads((CHART / "values.schema.json").read_text("utf-8"))
-    maps = sorted(find_maps(schema, schema))
+    # Those of comment and moderation are post's.
+    maps = sorted(path for path in find_maps(schema, schema) if not path.startswith(("comment.", "moderation.")))
     jobs = [(rendered, *case) for case in RENDERED] + [(absent, *case) for case in ABSENT] + [(refused, *case) for case in REFUSED]
-    jobs += [(nulled, maps, EVERYTHING, path) for path in maps]
-    jobs += [(nulled, maps, TRIAL, path) for path in maps if "." not in path or path.startswith(("nats.", "postgres."))]
+    jobs += [(nulled, EVERYTHING, path) for path in maps]
+    jobs += [(nulled, TRIAL, path) for path in maps if "." not in path or path.startswith(("nats.", "postgres."))]
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda job: job[0](*job[1:]), jobs))
     if wrong:
@@ -101,14 +103,10 @@ def find_maps(schema, part, path=""):
         yield from find_maps(schema, value, f"{path}.{name}" if path else name)
 
 
-def nulled(maps, values, path):
+def nulled(values, path):
     given, left = merged(NEEDED, values), merged(NEEDED, values)
     put(given, path, None)
     take_out(left, path)
-    # These are gone with what they stand in.
-    for within in maps:
-        if within.startswith(f"{path}.") and within.endswith(".resources"):
-            put(left, within, None)
     code, output = render(given)
     expected_code, expected = render(left)
     where = f"{path}: null, over {json.dumps(values)}"
