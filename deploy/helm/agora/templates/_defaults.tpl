@@ -87,7 +87,7 @@ ingress: {className: nginx, timeoutSeconds: 3600, tls: {enabled: true, secretNam
 gateway: {create: {secretName: agora-tls}}
 keda: {prometheusUrl: "http://prometheus-operated.monitoring:9090", lagEvents: 10000}
 monitoring:
-  serviceMonitors: {interval: 30s}
+  serviceMonitors: {enabled: false, interval: 30s}
   prometheusRule: {runbooks: ""}
   dashboards: {labels: {grafana_dashboard: "1"}}
 {{- end }}
