@@ -76,7 +76,7 @@ overview = Dashboard(
     Row("What somebody has to see to"),
     Panel("Dead letters", "Events that could not be applied, and what waits behind them.", "short", ("{{service}}: {{source}}", f"max by (service, source) (agora_dead_letters{{{NS}}})")),
     Panel("Open cases", "Comments that wait for a moderator.", "short", ("cases", f"max by (namespace) (agora_open_cases{{{NS}}})")),
-    Panel("Alerts", "What fires.", "short", ("{{alertname}} {{service}}{{source}}", 'sum by (alertname, service, source, severity) (ALERTS{namespace=~"$namespace|",alertname=~"Agora.+",alertstate="firing"})')),
+    Panel("Alerts", "What fires.", "short", ("{{alertname}} {{service}}{{source}}", 'sum by (alertname, service, source, severity) (ALERTS{alertname=~"Agora.+",alertstate="firing"})')),
     Row("Programs"),
     State("Databases", "Whether each service's database answers.", ("{{service}} {{pod}}{{instance}}", f"min by (service, pod, instance) (agora_database_up{{{NS}}})")),
     State("NATS", "Whether each program is connected to NATS.", ("{{pod}}{{instance}}", f"min by (pod, instance) (agora_nats_connected{{{NS}}})")),
