@@ -5,7 +5,10 @@ as they hold for Docker Compose. Without the chart's ServiceMonitors nobody is k
 {{- define "agora.rules" -}}
 {{- $full := include "agora.fullname" .root }}
 {{- $certificates := list .root.Values.ingress.tls.secretName .root.Values.gateway.create.secretName | compact | uniq | join "|" }}
-{{- $release := .root.Values.monitoring.serviceMonitors.enabled | ternary (printf `,release="%s"` .root.Release.Name) "" }}
+{{- $release := "" }}
+{{- if .root.Values.monitoring.serviceMonitors.enabled }}
+{{- $release = printf `,release="%s"` .root.Release.Name }}
+{{- end }}
 {{- $rules := .rules | replace `namespace="agora"` (printf `namespace="%s"` .root.Release.Namespace) }}
 {{- $rules = $rules | replace `,release="agora"` $release }}
 {{- $rules = $rules | replace `name=~"agora-tls"` (printf `name=~"%s"` $certificates) }}
