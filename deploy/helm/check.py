@@ -22,6 +22,7 @@ EVERYTHING = {
     "ingress": {"enabled": True, "host": "agora.example.org", "tls": {"clusterIssuer": "letsencrypt"}},
     "gateway": {"enabled": True, "parentRefs": [{"name": "public"}], "host": "agora.example.org", "webHost": "web.example.org"},
     "keda": {"enabled": True},
+    "probe": {"enabled": True},
     "monitoring": {"serviceMonitors": {"enabled": True}, "prometheusRule": {"enabled": True}, "dashboards": {"enabled": True}},
     "nats": {"tls": {"secret": "nats-tls"}, "credentials": {"secret": "creds"}},
 }
@@ -71,6 +72,9 @@ REFUSED = [
     ({"installation": {"name": "a b"}}, "installation/name"),
     ({"installation": {"name": 129 * "a"}}, "installation/name"),
     ({"image": {"digests": {"post": "sha256:7"}}}, "image/digests/post"),
+    ({"probe": {"enabled": True}, "auth": {"publicKeys": {"secret": "a"}, "serviceToken": {"secret": "b"}}}, "probe.enabled needs a token"),
+    ({"probe": {"everyMinutes": 10}}, "probe/everyMinutes"),
+    ({"keda": {"lagEvents": 10}}, "lagEvents"),
 ]
 
 wrong = []

@@ -85,7 +85,12 @@ networkPolicy:
   otlpPort: 4317
 ingress: {className: nginx, timeoutSeconds: 3600, tls: {enabled: true, secretName: agora-tls}}
 gateway: {create: {secretName: agora-tls}}
-keda: {prometheusUrl: "http://prometheus-operated.monitoring:9090", lagEvents: 10000}
+keda: {prometheusUrl: "http://prometheus-operated.monitoring:9090", requestsInFlight: 50}
+probe:
+  everyMinutes: 5
+  site: smoke
+  timeoutSeconds: 30
+  resources: {requests: {cpu: 10m, memory: 32Mi}, limits: {memory: 128Mi}}
 monitoring:
   serviceMonitors: {enabled: false, interval: 30s}
   prometheusRule: {runbooks: ""}
