@@ -1,20 +1,32 @@
 #!/usr/bin/env python3
-"""Checks rules, their tests, runbooks and dashboards: check.py PROMTOOL
+"""Checks rules, their tests, runbooks and dashboards: check.py PROMTOOL [HELM]
 
+Rules are also tested as the chart renders them for installations of other names. Without HELM that is the one on the
+PATH, or the one in .tools/.
 That every metric of Agora's own exists is checked by an end-to-end test, against programs
 that run (e2e/tests/it/metrics.rs).
 """
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-FILES = HERE.parent / "helm" / "agora" / "files"
+ROOT = HERE.parents[1]
+CHART = ROOT / "deploy" / "helm" / "agora"
+FILES = CHART / "files"
 SEVERITIES = ("page", "ticket")
+# What each metric in a rule must be chosen by, in the words that the chart replaces. NATS may serve others, too.
+CHOSEN_BY = (
+    (r"(?:\w+:)?agora_", ['namespace="agora",release="agora"']),
+    (r"kube(?:let)?_", ['namespace="agora"', "agora-"]),
+    (r"certmanager_", ['namespace="agora"', 'name=~"agora-tls"']),
+)
 # What stands in an expression and is no metric.
 WORDS = set("by without on ignoring group_left group_right and or unless bool offset inf nan".split())
 
@@ -22,18 +34,25 @@ wrong = []
 
 
 def main():
-    if len(sys.argv) != 2:
+    if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
     promtool = sys.argv[1]
+    helm = sys.argv[2] if len(sys.argv) == 3 else find_helm()
     run("dashboards and their source", sys.executable, HERE / "dashboards" / "generate.py", "--check")
     rules = sorted((FILES / "rules").glob("*.yaml"))
     tests = sorted((HERE / "tests").glob("*.yaml"))
     run("rules", promtool, "check", "rules", *rules)
     run("tests of rules", promtool, "test", "rules", *tests)
+    if helm is None:
+        print("no helm: rules are not tested as the chart renders them")
+    else:
+        for test in sorted((HERE / "tests" / "rendered").glob("*.yaml")):
+            check_rendered(helm, promtool, test)
 
     recorded, alerts, expressions = set(), {}, []
     for file in rules:
         for rule in parse(file):
+            check_chosen(f"{file.name}: {rule.get('alert') or rule['record']}", rule["expr"])
             expressions.append((f"{file.name}: {rule.get('alert') or rule['record']}", rule["expr"]))
             if "alert" in rule:
                 alerts[rule["alert"]] = rule
@@ -49,6 +68,8 @@ def main():
     check_alerts(alerts)
     check_tests(alerts, tests)
     check_metrics(expressions, recorded)
+    check_compose()
+    check_logs()
     if wrong:
         sys.exit("\n".join(wrong))
     print(f"{len(alerts)} alerts, {len(expressions)} expressions: all is well")
@@ -59,6 +80,30 @@ def run(what, *command):
     if result.returncode != 0:
         wrong.append(f"{what}:\n{result.stdout}")
     return result.returncode == 0
+
+
+def find_helm():
+    there = sorted((ROOT / ".tools").glob("helm-*"))
+    return shutil.which("helm") or (there[-1] if there else None)
+
+
+def check_rendered(helm, promtool, test):
+    """Runs a test against the rules of the release that its first line names."""
+    text = test.read_text("utf-8")
+    release, *options = re.match(r"# Rendered: (.+)\n", text)[1].split()
+    command = [helm, "template", release, CHART, f"--values={CHART / 'values-small.yaml'}", "--show-only=templates/monitoring.yaml"]
+    enabled = "--set=monitoring.serviceMonitors.enabled=true,monitoring.prometheusRule.enabled=true"
+    result = subprocess.run([*command, enabled, *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8")
+    rules = re.findall(r"^kind: PrometheusRule\n(?:.*\n)*?spec:\n((?:(?:  .*)?\n)+)", result.stdout, re.M)
+    names = [path.name for path in sorted((FILES / "rules").glob("*.yaml"))]
+    if result.returncode != 0 or len(rules) != len(names):
+        wrong.append(f"{test.name}: the chart renders no rules:\n{result.stdout}")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for name, rule in zip(names, rules):
+            Path(folder, name).write_text(textwrap.dedent(rule), "utf-8")
+        shutil.copy(test, folder)
+        run(f"rendered rules: {test.name}", promtool, "test", "rules", Path(folder, test.name))
 
 
 def parse(file):
@@ -101,6 +146,32 @@ def check_syntax(promtool, expressions):
         file.flush()
         if not run("expressions", promtool, "check", "rules", "--lint=none", file.name):
             wrong[-1] = re.sub(r"expression_(\d+)", lambda number: expressions[int(number[1])][0], wrong[-1])
+
+
+def check_chosen(where, expression):
+    """Every metric is that of one installation: another one in the same Prometheus neither hides it nor adds to it."""
+    for metric, chosen in re.findall(r"(?<![\w:.\"])((?:\w+:)?(?:agora|kube|kubelet|certmanager)_[\w:]+)(\{[^}]*\})?", expression):
+        by = next(by for pattern, by in CHOSEN_BY if re.match(pattern, metric))
+        for needed in by:
+            if needed not in chosen:
+                wrong.append(f"{where}: {metric} is not chosen by {needed}")
+
+
+def check_compose():
+    """Docker Compose has the same rules, and no chart that sets what they choose by."""
+    path = ROOT / "deploy" / "compose" / "prometheus.yaml"
+    if "labels: {namespace: agora, release: agora}" not in path.read_text("utf-8"):
+        wrong.append(f"{path.relative_to(ROOT)}: its targets have not the labels that rules choose by")
+
+
+def check_logs():
+    """With a selector kubectl shows the last ten lines of a pod, unless told how many."""
+    pages = [*ROOT.glob("*.md"), *(path for path in (ROOT / "deploy").rglob("*") if path.suffix in (".md", ".txt"))]
+    for path in sorted(pages):
+        text = path.read_text("utf-8").replace("\\\n", " ")
+        for command in re.findall(r"kubectl\b[^|;&`\n]*\blogs\b[^|;&`\n]*", text):
+            if re.search(r" (-l|--selector)", command) and "--tail" not in command:
+                wrong.append(f"{path.relative_to(ROOT)}: shows ten lines without --tail=-1: {command.strip()}")
 
 
 def check_alerts(alerts):

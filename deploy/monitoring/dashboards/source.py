@@ -86,7 +86,8 @@ overview = Dashboard(
 
 def service(name, *more):
     rpc = f'{NS},rpc=~"agora[.]{name}[.].+"'
-    pod = f'{NS},pod=~".*agora-{name}-.*"'
+    # By the container's name, which is the service's whatever the release is called.
+    pod = f'{NS},pod=~".+-{name}-.+",container="{name}"'
     short = f'"rpc", "$1", "rpc", "agora[.]{name}[.]v1[.][A-Za-z]+/(.+)"'
     duration = f"rate(agora_request_duration_seconds_bucket{{{rpc}}}[$__rate_interval])"
     return Dashboard(
@@ -103,8 +104,8 @@ def service(name, *more):
         *more,
         Row("Replicas"),
         State("Database", "Whether it answers each replica.", ("{{pod}}{{instance}}", f'min by (pod, instance) (agora_database_up{{{NS},service="{name}"}})')),
-        Panel("CPU", "Cores in use. Of the kubelet.", "short", ("{{pod}}", f'sum by (pod) (rate(container_cpu_usage_seconds_total{{{pod},container!=""}}[$__rate_interval]))')),
-        Panel("Memory", "The working set. Of the kubelet.", "bytes", ("{{pod}}", f'sum by (pod) (container_memory_working_set_bytes{{{pod},container!=""}})')),
+        Panel("CPU", "Cores in use. Of the kubelet.", "short", ("{{pod}}", f'sum by (pod) (rate(container_cpu_usage_seconds_total{{{pod}}}[$__rate_interval]))')),
+        Panel("Memory", "The working set. Of the kubelet.", "bytes", ("{{pod}}", f'sum by (pod) (container_memory_working_set_bytes{{{pod}}})')),
         Panel("Restarts", "Within an hour. Of kube-state-metrics.", "short", ("{{pod}}", f"sum by (pod) (increase(kube_pod_container_status_restarts_total{{{pod}}}[1h]))")),
     )
 

@@ -32,11 +32,18 @@ moderation: {grpc: 7403, http: 7483, rpc: agora.moderation.v1.ModerationService}
 query: {grpc: 7404, http: 7484, rpc: agora.query.v1.QueryService}
 {{- end }}
 
-{{/* An image; of (root, name, image), the last one a whole reference or empty. */}}
+{{/* An image, by its digest if that is given; of (root, name, image), the last one a whole reference or empty. */}}
 {{- define "agora.image" -}}
 {{- $image := .root.Values.image }}
-{{- $registry := ternary "" (printf "%s/" (trimSuffix "/" $image.registry)) (empty $image.registry) }}
-{{- .image | default (printf "%s%s:%s" $registry .name (default .root.Chart.AppVersion $image.tag)) | quote }}
+{{- $name := .name }}
+{{- with $image.registry }}
+{{- $name = printf "%s/%s" (trimSuffix "/" .) $name }}
+{{- end }}
+{{- $version := printf ":%s" (default .root.Chart.AppVersion $image.tag) }}
+{{- with index $image.digests (eq .name "agora" | ternary "cli" (trimPrefix "agora-" .name)) }}
+{{- $version = printf "@%s" . }}
+{{- end }}
+{{- .image | default (print $name $version) | quote }}
 {{- end }}
 
 {{/* The name of a Secret; of (root, name, given). */}}
@@ -44,21 +51,29 @@ query: {grpc: 7404, http: 7484, rpc: agora.query.v1.QueryService}
 {{- .given | default (printf "%s-%s" (include "agora.fullname" .root) .name) }}
 {{- end }}
 
-{{/* What PodSecurity "restricted" asks of a pod; of a user's id. */}}
-{{- define "agora.podSecurity" -}}
-runAsNonRoot: true
-runAsUser: {{ . }}
-runAsGroup: {{ . }}
-fsGroup: {{ . }}
-fsGroupChangePolicy: OnRootMismatch
-seccompProfile: {type: RuntimeDefault}
+{{/* Labels or annotations: the chart's, and those that are given; of (chart, given, where). */}}
+{{- define "agora.joined" -}}
+{{- range $key, $_ := .given }}
+{{- if hasKey $.chart $key }}
+{{- fail (printf "%s: %s is set by the chart, it cannot be given" $.where $key) }}
+{{- end }}
+{{- end }}
+{{- merge .chart .given | toYaml }}
 {{- end }}
 
-{{/* What it asks of a container. */}}
-{{- define "agora.containerSecurity" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-capabilities: {drop: [ALL]}
+{{/* Fails where something is given twice; of (chart, given, by, where): lists, and the field that tells things apart. */}}
+{{- define "agora.unique" -}}
+{{- $seen := dict }}
+{{- range .chart }}
+{{- $_ := set $seen (index . $.by) "is set by the chart, it cannot be given" }}
+{{- end }}
+{{- range .given }}
+{{- $key := index . $.by }}
+{{- with index $seen $key }}
+{{- fail (printf "%s: %s %s" $.where $key .) }}
+{{- end }}
+{{- $_ := set $seen $key "is given twice" }}
+{{- end }}
 {{- end }}
 
 {{/* Spreads a component's pods; of (root, name, deployment), the last one whether each rollout counts by itself. */}}
@@ -113,6 +128,23 @@ replicas: {{ .spec.replicas }}
 {{- define "agora.natsLogin" -}}
 {{- if or .Values.nats.bundled.enabled .Values.nats.login.secret }}
 {{- include "agora.secret" (dict "root" . "name" "nats" "given" .Values.nats.login.secret) }}
+{{- end }}
+{{- end }}
+
+{{/* The files for TLS to NATS, and the Secret's key of each. */}}
+{{- define "agora.natsTls" -}}
+{{- $tls := .Values.nats.tls }}
+{{- if $tls.secret }}
+{{- if .Values.nats.bundled.enabled }}
+{{- fail "nats.tls.secret is for servers that nats.url names: those of nats.bundled speak without TLS" }}
+{{- end }}
+{{- with $tls.caKey }}
+ca: {{ . }}
+{{- end }}
+{{- if $tls.clientCertificate }}
+cert: {{ $tls.certKey }}
+key: {{ $tls.keyKey }}
+{{- end }}
 {{- end }}
 {{- end }}
 

@@ -1,8 +1,65 @@
-{{/* A variable whose value is a Secret's; of (variable, secret, key). */}}
-{{- define "agora.secretVariable" -}}
-- name: {{ .variable }}
-  valueFrom:
-    secretKeyRef: {name: {{ .secret }}, key: {{ .key }}}
+{{/*
+What every pod of the chart has alike; of (root, own, uid): `own` says where its pods go, in place of what is global.
+OpenShift chooses the ids itself: an id that podSecurityContext does not have, no pod has.
+*/}}
+{{- define "agora.podSettings" -}}
+{{- $values := .root.Values }}
+{{- $own := .own | default dict }}
+automountServiceAccountToken: false
+enableServiceLinks: false
+{{- with concat ($values.global.imagePullSecrets | default list) ($values.image.pullSecrets | default list) }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ kindIs "map" . | ternary . (dict "name" .) | dig "name" "" }}
+  {{- end }}
+{{- end }}
+{{- $security := deepCopy ($values.podSecurityContext | default dict) }}
+{{- range $id := list "runAsUser" "runAsGroup" "fsGroup" }}
+{{- if kindIs "invalid" (index $security $id) }}
+{{- $_ := unset $security $id }}
+{{- else if $.uid }}
+{{- $_ := set $security $id $.uid }}
+{{- end }}
+{{- end }}
+{{- with $security }}
+securityContext:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- range $setting := list "nodeSelector" "tolerations" "affinity" }}
+{{- with index $own $setting | default (index $values.global $setting) }}
+{{ $setting }}:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- with $own.priorityClassName | default $values.global.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- end }}
+
+{{/* A container's securityContext and resources, if it has any; of (root, resources). */}}
+{{- define "agora.containerSettings" -}}
+{{- with .resources }}
+resources:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .root.Values.containerSecurityContext }}
+securityContext:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* A pod's labels and annotations; of (root, name, own, annotations), the last ones the chart's. */}}
+{{- define "agora.podMetadata" -}}
+{{- $own := .own | default dict }}
+{{- $global := .root.Values.global }}
+labels:
+  {{- $labels := merge dict ($own.podLabels | default dict) ($global.podLabels | default dict) }}
+  {{- include "agora.joined" (dict "chart" (include "agora.labels" . | fromYaml) "given" $labels "where" (printf "podLabels of %s" .name)) | nindent 2 }}
+{{- $annotations := merge dict ($own.podAnnotations | default dict) ($global.podAnnotations | default dict) }}
+{{- if or .annotations $annotations }}
+annotations:
+  {{- include "agora.joined" (dict "chart" (.annotations | default dict) "given" $annotations "where" (printf "podAnnotations of %s" .name)) | nindent 2 }}
+{{- end }}
 {{- end }}
 
 {{/* The init container that signs a token into the volume `token`; of (root, user, site, roles, lifetime). */}}
@@ -21,11 +78,7 @@
     - --lifetime={{ .lifetime }}
     - --to=/run/agora/token
   terminationMessagePolicy: FallbackToLogsOnError
-  resources:
-    requests: {cpu: 10m, memory: 16Mi}
-    limits: {memory: 64Mi}
-  securityContext:
-    {{- include "agora.containerSecurity" . | nindent 4 }}
+  {{- include "agora.containerSettings" (dict "root" .root "resources" .root.Values.cli.resources) | trim | nindent 2 }}
   volumeMounts:
     - {name: key, mountPath: /etc/agora/key, readOnly: true}
     - {name: token, mountPath: /run/agora}
@@ -40,134 +93,110 @@
     items: [{key: {{ .Values.auth.privateKey.key }}, path: private.pem}]
 {{- end }}
 
-{{/* How a service is told what it must know; of (root, name, service). */}}
-{{- define "agora.environment" -}}
-{{- $root := .root }}
+{{/* Where a service finds the chart's volumes; of (root, name). */}}
+{{- define "agora.mounts" -}}
 {{- $values := .root.Values }}
-{{- $name := .name }}
-{{- $service := .service }}
-{{- $full := include "agora.fullname" .root }}
-{{- $ports := index (include "agora.services" .root | fromYaml) .name }}
-- {name: AGORA_SERVER__LISTEN, value: "{{ $values.server.address }}:{{ $ports.grpc }}"}
-- {name: AGORA_SERVER__HTTP_LISTEN, value: "{{ $values.server.address }}:{{ $ports.http }}"}
-- {name: AGORA_SERVER__MAX_CONNECTION_AGE_MS, value: "{{ mul $values.server.maxConnectionAgeSeconds 1000 }}"}
-- {name: AGORA_SERVER__DRAIN_TIMEOUT_MS, value: "{{ mul $values.server.drainSeconds 1000 }}"}
-{{- with $values.server.corsOrigins }}
-- {name: AGORA_SERVER__CORS_ORIGINS, value: {{ toJson . | quote }}}
+- {name: tmp, mountPath: /tmp}
+- {name: public, mountPath: /etc/agora/public, readOnly: true}
+{{- if eq .name "query" }}
+- {name: data, mountPath: /data}
 {{- end }}
-{{ include "agora.secretVariable" (dict "variable" "AGORA_SERVER__SECRET" "secret" (include "agora.secret" (dict "root" $root "name" $name "given" $service.serverSecret.name)) "key" $service.serverSecret.key) }}
-- {name: AGORA_AUTH__ISSUER, value: {{ $values.auth.issuer | quote }}}
-- {name: AGORA_AUTH__AUDIENCE, value: {{ $values.auth.audience | quote }}}
-{{- $keys := list }}
-{{- range $values.auth.publicKeys.keys }}
-{{- $keys = append $keys (printf "/etc/agora/public/%s" .) }}
-{{- end }}
-- {name: AGORA_AUTH__PUBLIC_KEYS, value: {{ toJson $keys | quote }}}
-- {name: AGORA_NATS__URL, value: {{ include "agora.natsUrl" $root | quote }}}
-- {name: AGORA_NATS__REPLICAS, value: "{{ $values.nats.bundled.enabled | ternary (min 3 (int $values.nats.bundled.replicas)) $values.nats.streamReplicas }}"}
-- {name: AGORA_NATS__MAX_BYTES, value: "{{ int64 $values.nats.maxBytes }}"}
-{{- with include "agora.natsLogin" $root }}
-{{ include "agora.secretVariable" (dict "variable" "AGORA_NATS__USER" "secret" . "key" $values.nats.login.userKey) }}
-{{ include "agora.secretVariable" (dict "variable" "AGORA_NATS__PASSWORD" "secret" . "key" $values.nats.login.passwordKey) }}
+{{- if ne .name "post" }}
+- {name: token, mountPath: /run/agora, readOnly: true}
 {{- end }}
 {{- if $values.nats.credentials.secret }}
-- {name: AGORA_NATS__CREDENTIALS_FILE, value: /etc/agora/nats/nats.creds}
+- {name: nats, mountPath: /etc/agora/nats, readOnly: true}
 {{- end }}
-- {name: AGORA_TELEMETRY__LOG, value: {{ $values.telemetry.log | quote }}}
-- {name: AGORA_TELEMETRY__LOG_FORMAT, value: json}
-{{- with $values.telemetry.otlpEndpoint }}
-- {name: AGORA_TELEMETRY__OTLP_ENDPOINT, value: {{ . | quote }}}
-{{- end }}
-{{- if ne $name "post" }}
-{{- range $owner := list "post" "comment" "moderation" }}
-{{- if ne $owner $name }}
-- {name: AGORA_OWNERS__{{ upper $owner }}_URL, value: "http://{{ $full }}-{{ $owner }}-headless:{{ index (include "agora.services" $root | fromYaml) $owner "grpc" }}"}
-{{- end }}
-{{- end }}
-- {name: AGORA_OWNERS__TOKEN_FILE, value: /run/agora/token}
-{{- end }}
-{{- if eq $name "comment" }}
-- {name: AGORA_POST_SERVICE__URL, value: "http://{{ $full }}-post-headless:7401"}
-{{- end }}
-{{- if eq $name "query" }}
-- {name: AGORA_DATABASE__PATH, value: /data/view.db}
-- {name: AGORA_DATABASE__READERS, value: "{{ $service.readers }}"}
-- {name: AGORA_SNAPSHOT__PEERS, value: "http://{{ $full }}-query-headless:7404"}
-- {name: AGORA_SNAPSHOT__TOKEN_FILE, value: /run/agora/token}
-{{- if $service.fallback.enabled }}
-{{ include "agora.secretVariable" (dict "variable" "AGORA_FALLBACK__POST__URL" "secret" (include "agora.secret" (dict "root" $root "name" "query" "given" $service.fallback.postUrlSecret.name)) "key" $service.fallback.postUrlSecret.key) }}
-{{ include "agora.secretVariable" (dict "variable" "AGORA_FALLBACK__COMMENT__URL" "secret" (include "agora.secret" (dict "root" $root "name" "query" "given" $service.fallback.commentUrlSecret.name)) "key" $service.fallback.commentUrlSecret.key) }}
-{{- end }}
-{{- else }}
-{{ include "agora.secretVariable" (dict "variable" "AGORA_DATABASE__URL" "secret" (include "agora.databaseSecret" .) "key" $service.postgres.urlSecret.key) }}
-- {name: AGORA_DATABASE__READERS, value: "{{ $service.postgres.readers }}"}
-{{- end }}
-{{- range $variable, $value := $service.env }}
-- {name: {{ $variable }}, value: {{ $value | quote }}}
+{{- if $values.nats.tls.secret }}
+- {name: nats-tls, mountPath: /etc/agora/nats-tls, readOnly: true}
 {{- end }}
 {{- end }}
 
-{{/* The Secret with the URL of a service's database; of (root, name, service). */}}
-{{- define "agora.databaseSecret" -}}
-{{- if not (or .service.postgres.urlSecret.name .root.Values.postgres.bundled.enabled) }}
-{{- fail (printf "%s.postgres.urlSecret.name must name a Secret with the database's URL, unless postgres.bundled.enabled (values-trial.yaml)" .name) }}
+{{/* The volumes that the chart gives a service's pod, that of query's view aside; of (root, name). */}}
+{{- define "agora.volumes" -}}
+{{- $values := .root.Values }}
+- name: tmp
+  emptyDir: {}
+- name: public
+  secret:
+    secretName: {{ include "agora.secret" (dict "root" .root "name" "auth" "given" $values.auth.publicKeys.secret) }}
+    defaultMode: 0440
+    items:
+      {{- range $values.auth.publicKeys.keys }}
+      - {key: {{ . }}, path: {{ . }}}
+      {{- end }}
+{{- if eq .name "post" }}
+{{- else if include "agora.signs" .root }}
+{{ include "agora.keyVolume" .root }}
+- name: token
+  emptyDir: {medium: Memory, sizeLimit: 1Mi}
+{{- else }}
+- name: token
+  secret:
+    secretName: {{ $values.auth.serviceToken.secret }}
+    defaultMode: 0440
+    items: [{key: {{ $values.auth.serviceToken.key }}, path: token}]
 {{- end }}
-{{- include "agora.secret" (dict "root" .root "name" .name "given" .service.postgres.urlSecret.name) }}
+{{- if $values.nats.credentials.secret }}
+- name: nats
+  secret:
+    secretName: {{ $values.nats.credentials.secret }}
+    defaultMode: 0440
+    items: [{key: {{ $values.nats.credentials.key }}, path: nats.creds}]
+{{- end }}
+{{- with include "agora.natsTls" .root | fromYaml }}
+- name: nats-tls
+  secret:
+    secretName: {{ $values.nats.tls.secret }}
+    defaultMode: 0440
+    items:
+      {{- range $file, $key := . }}
+      - {key: {{ $key }}, path: {{ $file }}.pem}
+      {{- end }}
+{{- end }}
 {{- end }}
 
 {{/* The pod of a service; of (root, name, service). */}}
 {{- define "agora.pod" -}}
 {{- $values := .root.Values }}
+{{- $service := .service }}
 {{- $ports := index (include "agora.services" .root | fromYaml) .name }}
-{{- $shows := ne .name "post" }}
+{{- $variables := include "agora.variables" $service.env | fromYamlArray }}
+{{- include "agora.unique" (dict "chart" (include "agora.environment" . | fromYamlArray) "given" $variables "by" "name" "where" (printf "%s.env" .name)) }}
+{{- $mounts := concat ($values.extraVolumeMounts | default list) ($service.extraVolumeMounts | default list) }}
+{{- include "agora.unique" (dict "chart" (include "agora.mounts" . | fromYamlArray) "given" $mounts "by" "mountPath" "where" (printf "extraVolumeMounts of %s" .name)) }}
+{{- $volumes := concat ($values.extraVolumes | default list) ($service.extraVolumes | default list) }}
+{{- include "agora.unique" (dict "chart" (append (include "agora.volumes" . | fromYamlArray) (dict "name" "data")) "given" $volumes "by" "name" "where" (printf "extraVolumes of %s" .name)) }}
+{{- $signs := and (ne .name "post") (include "agora.signs" .root) }}
+{{- $containers := concat ($service.extraInitContainers | default list) ($service.extraContainers | default list) }}
+{{- include "agora.unique" (dict "chart" (list (dict "name" .name) (dict "name" "token")) "given" $containers "by" "name" "where" (printf "extraInitContainers and extraContainers of %s" .name)) }}
 metadata:
-  labels:
-    {{- include "agora.labels" . | nindent 4 }}
-  {{- with .service.podAnnotations }}
-  annotations:
-    {{- toYaml . | nindent 4 }}
-  {{- end }}
+  {{- include "agora.podMetadata" (dict "root" .root "name" .name "own" $service) | trim | nindent 2 }}
 spec:
   serviceAccountName: {{ include "agora.fullname" .root }}-{{ .name }}
-  automountServiceAccountToken: false
-  enableServiceLinks: false
-  {{- with $values.image.pullSecrets }}
-  imagePullSecrets:
-    {{- range . }}
-    - name: {{ . }}
-    {{- end }}
-  {{- end }}
-  securityContext:
-    {{- include "agora.podSecurity" 65532 | nindent 4 }}
+  {{- include "agora.podSettings" (dict "root" .root "own" $service) | trim | nindent 2 }}
   # The pause before SIGTERM, the drain, and what ends after it.
   terminationGracePeriodSeconds: {{ add $values.server.preStopSeconds $values.server.drainSeconds 15 }}
   topologySpreadConstraints:
     {{- include "agora.spread" (dict "root" .root "name" .name "deployment" (ne .name "query")) | trim | nindent 4 }}
-  {{- with .service.nodeSelector }}
-  nodeSelector:
-    {{- toYaml . | nindent 4 }}
-  {{- end }}
-  {{- with .service.tolerations }}
-  tolerations:
-    {{- toYaml . | nindent 4 }}
-  {{- end }}
-  {{- with .service.affinity }}
-  affinity:
-    {{- toYaml . | nindent 4 }}
-  {{- end }}
-  {{- with .service.priorityClassName }}
-  priorityClassName: {{ . }}
-  {{- end }}
-  {{- if and $shows (include "agora.signs" .root) }}
+  {{- if or $signs $service.extraInitContainers }}
   initContainers:
+    {{- if $signs }}
     {{- include "agora.signer" (dict "root" .root "user" (printf "agora-%s" .name) "site" "*" "roles" "service" "lifetime" $values.auth.serviceToken.lifetime) | nindent 4 }}
+    {{- end }}
+    {{- with $service.extraInitContainers }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
   {{- end }}
   containers:
     - name: {{ .name }}
-      image: {{ include "agora.image" (dict "root" .root "name" (printf "agora-%s" .name) "image" .service.image) }}
+      image: {{ include "agora.image" (dict "root" .root "name" (printf "agora-%s" .name) "image" $service.image) }}
       imagePullPolicy: {{ $values.image.pullPolicy }}
       env:
         {{- include "agora.environment" . | trim | nindent 8 }}
+        {{- with $variables }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
       ports:
         - {name: grpc, containerPort: {{ $ports.grpc }}}
         - {name: http, containerPort: {{ $ports.http }}}
@@ -176,7 +205,7 @@ spec:
         grpc: {port: {{ $ports.grpc }}, service: liveness}
         periodSeconds: 2
         timeoutSeconds: 2
-        failureThreshold: {{ div (.service.startupSeconds | default 300) 2 }}
+        failureThreshold: {{ div ($service.startupSeconds | default 300) 2 }}
       readinessProbe:
         grpc: {port: {{ $ports.grpc }}, service: ""}
         periodSeconds: 2
@@ -192,55 +221,18 @@ spec:
           sleep: {seconds: {{ $values.server.preStopSeconds }}}
       # A pod with a wrong setting says so in its status.
       terminationMessagePolicy: FallbackToLogsOnError
-      resources:
-        {{- toYaml .service.resources | nindent 8 }}
-      securityContext:
-        {{- include "agora.containerSecurity" . | nindent 8 }}
+      {{- include "agora.containerSettings" (dict "root" .root "resources" $service.resources) | trim | nindent 6 }}
       volumeMounts:
-        - {name: tmp, mountPath: /tmp}
-        - {name: public, mountPath: /etc/agora/public, readOnly: true}
-        {{- if eq .name "query" }}
-        - {name: data, mountPath: /data}
-        {{- end }}
-        {{- if $shows }}
-        - {name: token, mountPath: /run/agora, readOnly: true}
-        {{- end }}
-        {{- if $values.nats.credentials.secret }}
-        - {name: nats, mountPath: /etc/agora/nats, readOnly: true}
-        {{- end }}
-        {{- with $values.extraVolumeMounts }}
+        {{- include "agora.mounts" . | trim | nindent 8 }}
+        {{- with $mounts }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
+    {{- with $service.extraContainers }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
   volumes:
-    - name: tmp
-      emptyDir: {}
-    - name: public
-      secret:
-        secretName: {{ include "agora.secret" (dict "root" .root "name" "auth" "given" $values.auth.publicKeys.secret) }}
-        defaultMode: 0440
-        items:
-          {{- range $values.auth.publicKeys.keys }}
-          - {key: {{ . }}, path: {{ . }}}
-          {{- end }}
-    {{- if and $shows (include "agora.signs" .root) }}
-    {{- include "agora.keyVolume" .root | nindent 4 }}
-    - name: token
-      emptyDir: {medium: Memory, sizeLimit: 1Mi}
-    {{- else if $shows }}
-    - name: token
-      secret:
-        secretName: {{ $values.auth.serviceToken.secret }}
-        defaultMode: 0440
-        items: [{key: {{ $values.auth.serviceToken.key }}, path: token}]
-    {{- end }}
-    {{- if $values.nats.credentials.secret }}
-    - name: nats
-      secret:
-        secretName: {{ $values.nats.credentials.secret }}
-        defaultMode: 0440
-        items: [{key: {{ $values.nats.credentials.key }}, path: nats.creds}]
-    {{- end }}
-    {{- with $values.extraVolumes }}
+    {{- include "agora.volumes" . | trim | nindent 4 }}
+    {{- with $volumes }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
 {{- end }}
