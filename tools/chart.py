@@ -50,6 +50,9 @@ def check_chart():
     step("helm lint")
     check("helm lint", all(subprocess.run([helm, "lint", "--strict", "--quiet", ".", size], cwd=CHART).returncode == 0 for size in sizes))
 
+    step("chart: null values, and what is refused")
+    check("chart values", subprocess.run([sys.executable, CHART.parent / "check.py", helm]).returncode == 0)
+
     step("manifests: valid, and as they are rendered")
     # Most documents are the same whatever the switch: each is validated once.
     documents = {}
