@@ -21,7 +21,7 @@ pub use disk::SmallDisk;
 pub use nats::Nats;
 pub use postgres::{Postgres, Standby};
 pub use process::{Process, free_port, next_program, program, wait_until};
-pub use system::{Another, Databases, Disk, Service, Setup, System, http_get};
+pub use system::{Another, Databases, Disk, Service, Setup, System, http_answer, http_get};
 
 /// What tests and benches return.
 pub type Result<T = (), E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;

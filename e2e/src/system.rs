@@ -605,6 +605,12 @@ fn place(folder: &Path, disk: Disk) -> PathBuf {
 
 /// What a server on loopback answers with 200, within a second.
 pub async fn http_get(port: u16, path: &str) -> Option<String> {
+    let (head, body) = http_answer(port, path).await?;
+    head.starts_with("HTTP/1.1 200").then_some(body)
+}
+
+/// What a server on loopback answers within a second: the head, and the body.
+pub async fn http_answer(port: u16, path: &str) -> Option<(String, String)> {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     let get = async {
@@ -618,5 +624,5 @@ pub async fn http_get(port: u16, path: &str) -> Option<String> {
     };
     let answer = timeout(Duration::from_secs(1), get).await.ok()?.ok()?;
     let (head, body) = answer.split_once("\r\n\r\n")?;
-    head.starts_with("HTTP/1.1 200").then(|| body.to_owned())
+    Some((head.to_owned(), body.to_owned()))
 }
