@@ -6,6 +6,7 @@ use std::{
 };
 
 use bus_schema::Source;
+use chassis::planted::Bug;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
@@ -147,7 +148,7 @@ pub struct Setup {
     /// Whether damaged streams are made anew without being asked.
     pub refills_streams: bool,
     /// The bug that the program has, if it was built to have any.
-    pub planted: Option<&'static str>,
+    pub planted: Option<Bug>,
 }
 
 impl Setup {
@@ -295,7 +296,7 @@ impl System {
             ("AGORA_AUTH__PUBLIC_KEYS", keys),
         ];
         if let Some(bug) = self.setup.planted {
-            environment.push((chassis::planted::VARIABLE, bug.to_owned()));
+            environment.push((chassis::planted::VARIABLE, bug.name()));
         }
         match &self.postgres {
             Some(postgres) if service != Service::Query => {

@@ -4,6 +4,7 @@ use std::{collections::HashSet, time::Duration};
 
 use agora_proto::query::v1::GetThreadRequest;
 use bus_schema::Source;
+use chassis::planted::Bug;
 use tokio::time::{Instant, sleep};
 
 use super::{
@@ -29,7 +30,7 @@ pub struct Conditions {
     /// How long everything may take to be equal again.
     pub heal: Duration,
     /// The bug that the program has.
-    pub planted: Option<&'static str>,
+    pub planted: Option<Bug>,
 }
 
 impl Default for Conditions {

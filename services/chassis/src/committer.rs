@@ -30,9 +30,9 @@ use crate::{
     call::Origin,
     consumer::{Batch, Owners, Sink},
     dead_letter::{Refused, Repair, Repaired, Repairs as _},
+    failpoint,
     journal::{Backend, Row},
     owner::{Command, Domain, Store},
-    planted,
 };
 
 use anew::Anew;
@@ -197,9 +197,7 @@ impl<S: Store> Committer<S> {
 
     /// Stops commands.
     pub(crate) fn set_gate(&self, gate: Gate) {
-        if planted::is("gate-never-closed") {
-            return;
-        }
+        failpoint!(GateNeverClosed => return);
         self.gate.send_if_modified(|now| {
             let changed = *now != gate;
             *now = gate;
