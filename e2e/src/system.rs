@@ -11,9 +11,8 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 
 use crate::{
-    Access, Client, Clock, Nats, Postgres, Process, Result, Role, SmallDisk,
+    Access, Client, Clock, Nats, Postgres, Process, Proxy, Result, Role, SmallDisk,
     client::Addresses,
-    faults::Proxy,
     free_port,
     process::{program, wait_until},
 };
