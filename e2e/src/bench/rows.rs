@@ -28,7 +28,8 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use self::baseline::{Rounds, channels, echo, echo_loop, idle_read, per_second, raw_call};
+pub(super) use self::baseline::per_second;
+use self::baseline::{Rounds, channels, echo, echo_loop, idle_read, raw_call};
 use super::{
     load::{Rate, closed_loop, count_loop, median, quantile},
     report::Row,

@@ -34,7 +34,7 @@ impl Rounds {
     }
 
     /// The median of what was measured.
-    fn rate(&self) -> f64 {
+    pub(super) fn rate(&self) -> f64 {
         median(self.measured.clone())
     }
 
