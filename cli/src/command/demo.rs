@@ -16,7 +16,7 @@ use crate::{
     import::{
         load::{self, IN_FLIGHT, Loading, Outcome},
         report::{self, Report},
-        sample::{self, Discussion, Placed},
+        sample::{self, Discussion},
     },
     output,
     progress::Progress,
@@ -139,22 +139,21 @@ async fn write(client: &Client, discussion: &Discussion, report: &mut Report) ->
     let mut ids: Vec<Option<String>> = vec![None; comments.len()];
     let deepest = comments.iter().map(|placed| placed.depth).max().unwrap_or_default();
     for depth in 0..=deepest {
-        let level = comments.iter().enumerate().filter(|(_, placed)| placed.depth == depth);
         let mut written = Vec::new();
         {
-            let (loading, ids) = (&loading, &ids);
-            let reply = |(place, placed): (usize, &'_ Placed)| async move {
-                let parent_id = match placed.parent {
-                    None => Some(String::new()),
-                    Some(parent) => ids[parent].clone(),
-                };
-                let outcome = match parent_id {
-                    Some(parent_id) => loading.write(placed.comment.clone(), parent_id).await,
-                    None => Outcome::Skipped("replies to one that was skipped".to_owned()),
-                };
-                (place, placed.row, outcome)
-            };
-            let mut outcomes = pin!(stream::iter(level).map(reply).buffer_unordered(IN_FLIGHT));
+            let level = comments.iter().enumerate().filter(|(_, placed)| placed.depth == depth);
+            let replies = level.map(|(place, placed)| {
+                let parent_id = placed.parent.map_or(Some(String::new()), |it| ids[it].clone());
+                let loading = &loading;
+                async move {
+                    let outcome = match parent_id {
+                        Some(parent_id) => loading.write(placed.comment.clone(), parent_id).await,
+                        None => Outcome::Skipped("replies to one that was skipped".to_owned()),
+                    };
+                    (place, placed.row, outcome)
+                }
+            });
+            let mut outcomes = pin!(stream::iter(replies).buffer_unordered(IN_FLIGHT));
             while let Some((place, row, outcome)) = outcomes.next().await {
                 progress.step();
                 written.push((place, loading.note(report, row, outcome)?));

@@ -28,6 +28,8 @@ const CUTS: &[Fault] = &[
     Fault::PauseService(Service::Comment, 1, LONG),
     Fault::PauseService(Service::Comment, 2, LONG),
 ];
+const DELAY: &[Fault] =
+    &[Fault::DelayConnections(Duration::from_millis(100), Duration::from_millis(1_000))];
 const TAKE_BACK_TWICE: &[Fault] =
     &[Fault::TakeBack(Source::Comment), Fault::TakeBack(Source::Comment)];
 
@@ -48,10 +50,7 @@ const fn provoked(bug: Bug) -> (Place, &'static [Fault]) {
         Bug::DecisionOnTheNewestRevision => {
             (FILES, &[Fault::PauseService(Service::Moderation, 0, LONG)])
         }
-        Bug::PositionNotAwaited => (
-            FILES,
-            &[Fault::DelayConnections(Duration::from_millis(100), Duration::from_millis(1_000))],
-        ),
+        Bug::PositionNotAwaited => (FILES, DELAY),
         Bug::TailNotImported => (FILES, AFTER_BACKUP),
         Bug::GateNeverClosed => (FILES, AFTER_BACKUP),
         Bug::EventDropped => (FILES, &[]),

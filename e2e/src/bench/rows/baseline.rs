@@ -5,7 +5,6 @@ use std::{path::Path, time::Duration};
 use agora_proto::admin::v1::{GetViewDigestRequest, view_service_client::ViewServiceClient};
 use async_nats::jetstream::consumer::{DeliverPolicy, pull::OrderedConfig};
 use futures::StreamExt as _;
-use prost::Message as _;
 use tokio::{task::JoinSet, time::Instant};
 use tonic::transport::{Channel, Endpoint};
 
