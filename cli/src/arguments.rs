@@ -6,13 +6,14 @@ use chassis::{auth, version::PROGRAM};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::command::{
-    admin, comment, decide, events, feed, import, policy, post, queue, serve, smoke, thread, token,
-    up, verify,
+    admin, comment, decide, demo, events, feed, import, policy, post, queue, serve, smoke, thread,
+    token, up, verify,
 };
 
 const EXAMPLES: &str = "\
 Examples:
   agora up                                      everything in one process
+  agora demo                                    a site with real comments, to look around in
   agora import youtube-csv comments/*.csv       a post per file, with its comments
   agora feed                                    the posts of a site
   agora thread show POST                        a post and its tree of comments
@@ -220,6 +221,8 @@ pub enum Command {
     /// Follow the events on the bus
     #[command(subcommand)]
     Events(events::Command),
+    /// Fill a site with real comments and a queue, to look around in
+    Demo(demo::Arguments),
     /// Import discussions from elsewhere
     #[command(subcommand)]
     Import(import::Command),

@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod comment;
 pub mod decide;
+pub mod demo;
 pub mod events;
 pub mod feed;
 pub mod health;
@@ -50,6 +51,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
         Command::Decide(command) => decide::run(options, command).await?,
         Command::Policy(command) => policy::run(options, command).await?,
         Command::Events(command) => events::run(options, command).await?,
+        Command::Demo(arguments) => demo::run(options, arguments).await?,
         Command::Import(command) => return import::run(options, command).await,
         Command::Admin(command) => return admin::run(options, command).await,
         Command::Smoke(arguments) => smoke::run(options, arguments).await?,

@@ -2,7 +2,12 @@
 
 use std::{error::Error as StdError, io, path::Path, process::ExitCode};
 
-use chassis::{StartError, config::ConfigError, host::RunError, telemetry::TelemetryError};
+use chassis::{
+    StartError,
+    config::ConfigError,
+    host::{RunError, TlsError},
+    telemetry::TelemetryError,
+};
 use tonic::Status;
 use tonic_types::StatusExt as _;
 
@@ -32,6 +37,9 @@ pub enum Error {
     /// Logs or traces cannot be started.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
+    /// A file for TLS cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A service does not start.
     #[error(transparent)]
     Start(#[from] StartError),

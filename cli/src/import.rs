@@ -4,3 +4,4 @@ pub mod clean;
 pub mod load;
 pub mod report;
 pub mod rows;
+pub mod sample;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use async_nats::{ConnectOptions, jetstream};
+use chassis::host::{Names, Tls};
 
 use crate::{arguments::Options, error::Error, folder::Folder};
 
@@ -28,7 +29,20 @@ pub struct Nats {
     /// A .creds file to log in with
     #[arg(long, value_name = "FILE", env = "AGORA_NATS_CREDENTIALS_FILE")]
     nats_credentials_file: Option<PathBuf>,
+    /// A PEM file with the certificates of the CA that signs the servers' [default: those
+    /// that this machine trusts]
+    #[arg(long, value_name = "FILE", env = "AGORA_NATS_CA_FILE")]
+    nats_ca_file: Option<PathBuf>,
+    /// A PEM file with the certificate to show the server, for mutual TLS
+    #[arg(long, value_name = "FILE", env = "AGORA_NATS_CERT_FILE", requires = "nats_key_file")]
+    nats_cert_file: Option<PathBuf>,
+    /// A PEM file with the private key of that certificate
+    #[arg(long, value_name = "FILE", env = "AGORA_NATS_KEY_FILE", requires = "nats_cert_file")]
+    nats_key_file: Option<PathBuf>,
 }
+
+const FLAGS: Names =
+    Names { ca_file: "--nats-ca-file", cert_file: "--nats-cert-file", key_file: "--nats-key-file" };
 
 /// Connects to NATS.
 pub async fn connect(options: &Options, nats: &Nats) -> Result<jetstream::Context, Error> {
@@ -49,6 +63,12 @@ pub async fn connect(options: &Options, nats: &Nats) -> Result<jetstream::Contex
         let read = login.credentials_file(path).await;
         login = read.map_err(Error::file("read the credentials", path))?;
     }
+    let tls = Tls {
+        ca_file: nats.nats_ca_file.as_deref(),
+        cert_file: nats.nats_cert_file.as_deref(),
+        key_file: nats.nats_key_file.as_deref(),
+    };
+    login = tls.apply(login, FLAGS)?;
     let connected = login.connect(chassis::config::nats_servers(&url)).await;
     let client = connected.map_err(Error::failed(format!("cannot reach NATS at {url}")))?;
     Ok(jetstream::new(client))

@@ -22,3 +22,12 @@ pub fn print(text: impl AsRef<str>) -> Result<(), Error> {
 pub fn remark(text: impl AsRef<str>) {
     writeln!(io::stderr().lock(), "{}", text.as_ref()).ok();
 }
+
+/// A path as a shell takes it.
+pub fn shell_word(path: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
+    match path.bytes().all(plain) {
+        true => path.to_owned(),
+        false => format!("'{}'", path.replace('\'', r"'\''")),
+    }
+}

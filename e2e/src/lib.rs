@@ -11,6 +11,7 @@ pub mod faults;
 mod nats;
 mod postgres;
 mod process;
+mod proxy;
 mod system;
 
 pub use access::Access;
@@ -21,7 +22,8 @@ pub use disk::SmallDisk;
 pub use nats::Nats;
 pub use postgres::{Postgres, Standby};
 pub use process::{Process, free_port, next_program, program, wait_until};
-pub use system::{Another, Databases, Disk, Service, Setup, System, http_get};
+pub use proxy::Proxy;
+pub use system::{Another, Databases, Disk, Service, Setup, System, http_answer, http_get};
 
 /// What tests and benches return.
 pub type Result<T = (), E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;

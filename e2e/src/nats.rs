@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::net::TcpStream;
 
-use crate::{Process, Result, faults::Proxy, free_port, wait_until};
+use crate::{Process, Proxy, Result, free_port, wait_until};
 
 /// Where nobody listens: servers of a cluster reach each other by the routes that they were
 /// given, and by none that they tell each other of.

@@ -1,89 +1,28 @@
+mod another;
+mod callers;
+mod owners;
+mod service;
+
 use std::{
     collections::HashMap,
-    fmt, fs,
+    fs,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use bus_schema::Source;
+use chassis::planted::Bug;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
 use crate::{
-    Access, Client, Clock, Nats, Postgres, Process, Result, Role, SmallDisk,
+    Access, Clock, Nats, Postgres, Process, Proxy, Result, Role, SmallDisk,
     client::Addresses,
-    faults::Proxy,
     free_port,
     process::{program, wait_until},
 };
 
-/// A service of a system.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Service {
-    /// The post service.
-    Post,
-    /// The comment service.
-    Comment,
-    /// The moderation service.
-    Moderation,
-    /// The query service.
-    Query,
-}
-
-impl Service {
-    /// Every service.
-    pub const ALL: [Self; 4] = [Self::Post, Self::Comment, Self::Moderation, Self::Query];
-    /// Those that own events.
-    pub const OWNERS: [Self; 3] = [Self::Post, Self::Comment, Self::Moderation];
-
-    /// Who owns the events of a source.
-    pub const fn of(source: Source) -> Self {
-        match source {
-            Source::Post => Self::Post,
-            Source::Comment => Self::Comment,
-            Source::Moderation => Self::Moderation,
-        }
-    }
-
-    /// Whose events it applies.
-    pub const fn consumes(self) -> &'static [Source] {
-        match self {
-            Self::Post => &[],
-            Self::Comment => &[Source::Post, Source::Moderation],
-            Self::Moderation => &[Source::Post, Source::Comment],
-            Self::Query => &Source::ALL,
-        }
-    }
-
-    /// Its name as `agora serve` takes it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Post => "post",
-            Self::Comment => "comment",
-            Self::Moderation => "moderation",
-            Self::Query => "query",
-        }
-    }
-}
-
-impl fmt::Display for Service {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// Where the services keep what they own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Databases {
-    /// In a SQLite file each.
-    Files,
-    /// In a PostgreSQL database each, which so many replicas of each service share. The
-    /// query service has as many, each with a view of its own.
-    Postgres {
-        /// At least 1.
-        replicas: usize,
-    },
-}
+pub use another::Another;
+pub use service::{Databases, Disk, Service};
 
 /// Four services, each replica in a process of its own, over a NATS of their own.
 pub struct System {
@@ -111,24 +50,6 @@ struct Replica {
     http: u16,
 }
 
-/// A file system that something of a system is on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Disk {
-    /// With the SQLite files of a service.
-    Service(Service),
-    /// With the streams.
-    Nats,
-}
-
-impl fmt::Display for Disk {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Service(service) => write!(f, "{service}"),
-            Self::Nats => write!(f, "NATS"),
-        }
-    }
-}
-
 /// How a system is set up.
 #[derive(Clone, Copy, Debug)]
 pub struct Setup {
@@ -147,7 +68,7 @@ pub struct Setup {
     /// Whether damaged streams are made anew without being asked.
     pub refills_streams: bool,
     /// The bug that the program has, if it was built to have any.
-    pub planted: Option<&'static str>,
+    pub planted: Option<Bug>,
 }
 
 impl Setup {
@@ -295,7 +216,7 @@ impl System {
             ("AGORA_AUTH__PUBLIC_KEYS", keys),
         ];
         if let Some(bug) = self.setup.planted {
-            environment.push((chassis::planted::VARIABLE, bug.to_owned()));
+            environment.push((chassis::planted::VARIABLE, bug.name()));
         }
         match &self.postgres {
             Some(postgres) if service != Service::Query => {
@@ -315,67 +236,6 @@ impl System {
             environment.push(("AGORA_POST_SERVICE__URL", posts[replica % posts.len()].clone()));
         }
         Ok(environment)
-    }
-
-    /// One more query process, set up like the first but for its folder and its ports, and for
-    /// what is given in addition.
-    ///
-    /// # Errors
-    /// If it cannot be started.
-    pub fn another_query(&self, name: &str, also: &[(&'static str, String)]) -> Result<Another> {
-        let folder = self.folder.path().join(name);
-        fs::create_dir_all(&folder)?;
-        let (grpc, http) = (free_port()?, free_port()?);
-        let database = folder.join("view.db");
-        let mut environment = self.environment(Service::Query, 0)?;
-        environment.extend([
-            ("AGORA_SERVER__LISTEN", format!("127.0.0.1:{grpc}")),
-            ("AGORA_SERVER__HTTP_LISTEN", format!("127.0.0.1:{http}")),
-            ("AGORA_DATABASE__PATH", database.display().to_string()),
-            ("AGORA_SNAPSHOT__TOKEN_FILE", self.folder.path().join("token").display().to_string()),
-        ]);
-        environment.extend_from_slice(also);
-        let log = folder.join("log");
-        let process = Process::start(&program("agora")?, &["serve", "query"], &environment, &log)?;
-        Ok(Another { process, database, grpc, http })
-    }
-
-    /// Whom a service asks for journals. Those that come after it listen where it is told
-    /// only once they run: addresses are given out before.
-    fn owners(&self, service: Service, replica: usize) -> Vec<(&'static str, String)> {
-        if service == Service::Post {
-            return Vec::new();
-        }
-        let port = |owner: Service| {
-            let ports = &self.ports[owner as usize];
-            format!("http://127.0.0.1:{}", ports[replica % ports.len()].0)
-        };
-        vec![
-            ("AGORA_OWNERS__POST_URL", port(Service::Post)),
-            ("AGORA_OWNERS__COMMENT_URL", port(Service::Comment)),
-            ("AGORA_OWNERS__MODERATION_URL", port(Service::Moderation)),
-            ("AGORA_OWNERS__TOKEN_FILE", self.folder.path().join("token").display().to_string()),
-        ]
-    }
-
-    /// Whom the query service asks while its view is away.
-    fn fallback(&self) -> [(&'static str, String); 3] {
-        let after = ("AGORA_FALLBACK__AFTER_MS", "3000".to_owned());
-        match &self.postgres {
-            Some(postgres) => [
-                ("AGORA_FALLBACK__POST__URL", postgres.reading_url("post")),
-                ("AGORA_FALLBACK__COMMENT__URL", postgres.reading_url("comment")),
-                after,
-            ],
-            None => {
-                let path = |service| self.database(service).display().to_string();
-                [
-                    ("AGORA_FALLBACK__POST__PATH", path(Service::Post)),
-                    ("AGORA_FALLBACK__COMMENT__PATH", path(Service::Comment)),
-                    after,
-                ]
-            }
-        }
     }
 
     /// The database file of a service's first replica.
@@ -479,14 +339,6 @@ impl System {
         &self.proxies
     }
 
-    /// Callers of one replica each of a service, and of all replicas of the others.
-    ///
-    /// # Errors
-    /// If the key cannot sign.
-    pub fn each(&self, service: Service, user: &str, role: Role) -> Result<Vec<Client>> {
-        self.access.each(service, user, role)
-    }
-
     /// Waits until every replica of a service says that it is ready.
     ///
     /// # Errors
@@ -524,75 +376,6 @@ impl System {
     pub async fn health(&self, service: Service) -> Option<String> {
         http_get(self.services[service as usize].first()?.http, "/readyz").await
     }
-
-    /// Where the services are.
-    pub fn addresses(&self) -> Addresses {
-        self.access.addresses.clone()
-    }
-
-    /// A token for a user.
-    ///
-    /// # Errors
-    /// If the key cannot sign.
-    pub fn token(&self, user: &str, role: Role) -> Result<String> {
-        self.access.token(user, role)
-    }
-
-    /// A caller with a role on every site.
-    ///
-    /// # Errors
-    /// If the key cannot sign.
-    pub fn client(&self, user: &str, role: Role) -> Result<Client> {
-        self.access.client(user, role)
-    }
-
-    /// A caller with this token.
-    ///
-    /// # Errors
-    /// If the token cannot stand in a header.
-    pub fn client_with(&self, token: &str) -> Result<Client> {
-        Client::new(&self.access.addresses, Some(token))
-    }
-
-    /// A caller without a token.
-    ///
-    /// # Errors
-    /// If an address is invalid.
-    pub fn anonymous(&self) -> Result<Client> {
-        self.access.anonymous()
-    }
-}
-
-/// A query process beside the system's own.
-pub struct Another {
-    /// The process.
-    pub process: Process,
-    /// Its view.
-    pub database: PathBuf,
-    grpc: u16,
-    http: u16,
-}
-
-impl Another {
-    /// Where it is.
-    pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.grpc)
-    }
-
-    /// Waits until it says that it is ready.
-    ///
-    /// # Errors
-    /// If it does not in time.
-    pub async fn ready(&self) -> Result {
-        let ready = || async { http_get(self.http, "/readyz").await.is_some() };
-        let waited = wait_until("another query service", ready).await;
-        waited.map_err(|error| format!("{error}: it printed:\n{}", self.process.output()).into())
-    }
-
-    /// What it measures.
-    pub async fn metrics(&self) -> String {
-        http_get(self.http, "/metrics").await.unwrap_or_default()
-    }
 }
 
 /// Where the files are that belong on a file system of their own.
@@ -605,6 +388,12 @@ fn place(folder: &Path, disk: Disk) -> PathBuf {
 
 /// What a server on loopback answers with 200, within a second.
 pub async fn http_get(port: u16, path: &str) -> Option<String> {
+    let (head, body) = http_answer(port, path).await?;
+    head.starts_with("HTTP/1.1 200").then_some(body)
+}
+
+/// What a server on loopback answers within a second: the head, and the body.
+pub async fn http_answer(port: u16, path: &str) -> Option<(String, String)> {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     let get = async {
@@ -618,5 +407,5 @@ pub async fn http_get(port: u16, path: &str) -> Option<String> {
     };
     let answer = timeout(Duration::from_secs(1), get).await.ok()?.ok()?;
     let (head, body) = answer.split_once("\r\n\r\n")?;
-    head.starts_with("HTTP/1.1 200").then(|| body.to_owned())
+    Some((head.to_owned(), body.to_owned()))
 }

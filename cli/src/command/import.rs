@@ -72,7 +72,7 @@ pub async fn run(options: &Options, command: Command) -> Result<ExitCode, Error>
         }
     }
     if !options.json {
-        output::print(report::total(&reports))?;
+        output::print(report::total(&reports, "file"))?;
     }
     let stopped = done.is_err() || stop.is_cancelled();
     if !stopped {

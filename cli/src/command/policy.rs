@@ -90,7 +90,12 @@ pub async fn run(options: &Options, command: Command) -> Result<(), Error> {
     }
 }
 
-async fn get(client: &Client, version: u32, position: String) -> Result<(Policy, String), Error> {
+/// A version of the policy (0 is the newest), and the position of the answer.
+pub async fn get(
+    client: &Client,
+    version: u32,
+    position: String,
+) -> Result<(Policy, String), Error> {
     let request = GetPolicyRequest { site: client.site(), version, position };
     let answer = call(&request, |request| {
         let mut moderation = client.moderation();
@@ -123,8 +128,8 @@ async fn set(client: &Client, arguments: Set) -> Result<(Policy, String), Error>
 
 /// A policy file.
 #[derive(Debug)]
-struct File {
-    policy: Policy,
+pub struct File {
+    pub policy: Policy,
     /// Whether it says on which version it was made.
     has_version: bool,
 }
@@ -141,7 +146,8 @@ fn from_json(text: &str) -> Result<File, Error> {
     parse(value)
 }
 
-fn from_toml(text: &str) -> Result<File, Error> {
+/// A policy as people write it.
+pub fn from_toml(text: &str) -> Result<File, Error> {
     // Only the first line of the parser's message: the rest draws the place.
     let first_line = |error: toml::de::Error| {
         let message = error.to_string();

@@ -81,6 +81,7 @@ pub async fn run(options: &Options, arguments: Arguments) -> Result<(), Error> {
     if arguments.print_config {
         return output::print(chassis::config::print(&config));
     }
+    config.nats.check()?;
     let _telemetry = chassis::telemetry::init(&config.telemetry, "agora")?;
 
     let folder = Folder::find(options.data.as_deref())?;

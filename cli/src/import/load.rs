@@ -9,7 +9,10 @@ use std::{collections::HashSet, path::Path, pin::pin};
 use agora_proto::{
     comment::v1::{Attribution, CreateCommentRequest, ListCommentsRequest},
     moderation::v1::ListCasesRequest,
-    post::v1::{CreatePostRequest, GetPostRequest, Post, PostState, get_post_request},
+    post::{
+        self,
+        v1::{CreatePostRequest, GetPostRequest, Post, PostState, get_post_request},
+    },
     query::v1::ListFeedRequest,
 };
 use chassis::Position;
@@ -31,7 +34,7 @@ use crate::{
 };
 
 /// How many comments are on their way at the same time.
-const IN_FLIGHT: usize = 64;
+pub const IN_FLIGHT: usize = 64;
 /// How many characters a post's title has at most.
 const MAX_TITLE: usize = 300;
 /// How many ids of comments are asked for at once.
@@ -55,17 +58,39 @@ impl<'a> Source<'a> {
         Ok(Self { path, stem, rows, now })
     }
 
-    fn external_key(&self) -> String {
-        format!("youtube-csv:{}", self.stem)
-    }
-
-    fn title(&self) -> String {
-        clean::name(&self.stem).chars().take(MAX_TITLE).collect()
+    fn draft(&self) -> Draft {
+        Draft {
+            name: self.path.display().to_string(),
+            external_key: format!("youtube-csv:{}", self.stem),
+            title: clean::name(&self.stem).chars().take(MAX_TITLE).collect(),
+            body: String::new(),
+            attribution: None,
+        }
     }
 }
 
+/// A post to load comments under.
+pub struct Draft {
+    /// What it comes from, for people.
+    pub name: String,
+    /// It is found by this.
+    pub external_key: String,
+    pub title: String,
+    pub body: String,
+    /// Who wrote it and when, if not who loads it now.
+    pub attribution: Option<post::v1::Attribution>,
+}
+
+/// A post that is there, and its comments.
+pub struct Loading<'c> {
+    client: &'c Client,
+    post_id: Uuid,
+    /// The ids of the comments that it had before.
+    there: HashSet<String>,
+}
+
 /// What became of a row.
-enum Outcome {
+pub enum Outcome {
     Written { comment_id: String, has_date: bool, position: Position },
     Skipped(String),
     Failed(Error),
@@ -91,48 +116,117 @@ async fn load_into(
     stop: &CancellationToken,
     report: &mut Report,
 ) -> Result<(), Error> {
-    let post = post(client, source).await?;
-    report.post_id = post.post_id.clone();
-    let post_id = Uuid::try_parse(&post.post_id)
-        .map_err(Error::failed("the server named the post by another id than a UUID"))?;
-    let there = comment_ids(client, &post.post_id).await?;
-
+    let loading = Loading::start(client, &source.draft(), report).await?;
+    let loading = &loading;
     let rows = Rows::open(source.path, source.now)?;
     let mut progress = Progress::start(&source.stem, source.rows, "rows");
     let outcomes = stream::iter(rows)
         .take_until(stop.cancelled())
-        .map(|row| write(client, post_id, row))
+        .map(|Row { number, comment }| async move {
+            let outcome = match comment {
+                Ok(comment) => loading.write(comment, String::new()).await,
+                Err(reason) => Outcome::Skipped(reason),
+            };
+            (number, outcome)
+        })
         .buffer_unordered(IN_FLIGHT);
     let mut outcomes = pin!(outcomes);
     let mut failed = Ok(());
     while let Some((row, outcome)) = outcomes.next().await {
         progress.step();
-        report.rows += 1;
-        match outcome {
-            Outcome::Written { comment_id, has_date, position } => {
-                report.position = report.position.merge(position);
-                let new = !there.contains(&comment_id);
-                report.imported += u64::from(new);
-                report.already_there += u64::from(!new);
-                report.without_date += u64::from(new && !has_date);
-            }
-            Outcome::Skipped(reason) => report.skipped.push(Skipped { row, reason }),
-            Outcome::Failed(error) => {
-                report.rows -= 1;
-                failed = Err(error);
-                break;
-            }
+        if let Err(error) = loading.note(report, row, outcome) {
+            failed = Err(error);
+            break;
         }
     }
     progress.finish();
     failed
 }
 
-/// The post of a file: the one that is there, else a new one.
-async fn post(client: &Client, source: &Source<'_>) -> Result<Post, Error> {
+impl<'c> Loading<'c> {
+    /// Finds or makes the post, and what it has already.
+    pub async fn start(
+        client: &'c Client,
+        draft: &Draft,
+        report: &mut Report,
+    ) -> Result<Self, Error> {
+        let post = find_or_create(client, draft).await?;
+        report.post_id = post.post_id.clone();
+        let post_id = Uuid::try_parse(&post.post_id)
+            .map_err(Error::failed("the server named the post by another id than a UUID"))?;
+        let there = comment_ids(client, &post.post_id).await?;
+        Ok(Self { client, post_id, there })
+    }
+
+    /// Writes a comment: a reply to `parent_id`, or to the post if that is empty.
+    pub async fn write(&self, comment: Comment, parent_id: String) -> Outcome {
+        let has_date = comment.time.is_some();
+        let request = self.request(comment, parent_id);
+        let written = retry(Patience::Import, || {
+            let mut comments = self.client.comments();
+            let request = request.clone();
+            async move { comments.create_comment(request).await }
+        })
+        .await;
+        match written {
+            Ok(answer) => {
+                let answer = answer.into_inner();
+                let position = answer.position.parse().unwrap_or(Position::ZERO);
+                let comment_id = answer.comment.unwrap_or_default().comment_id;
+                Outcome::Written { comment_id, has_date, position }
+            }
+            Err(status) => refused(status),
+        }
+    }
+
+    fn request(&self, comment: Comment, parent_id: String) -> CreateCommentRequest {
+        CreateCommentRequest {
+            site: self.client.site(),
+            post_id: self.post_id.to_string(),
+            parent_id,
+            body: comment.body,
+            request_id: Uuid::new_v5(&self.post_id, comment.key.as_bytes()).to_string(),
+            attribution: Some(Attribution {
+                author_id: comment.author_id,
+                author_name: comment.author_name,
+                create_time: comment.time,
+            }),
+            ..CreateCommentRequest::default()
+        }
+    }
+
+    /// Counts what became of a row, and says which comment it is now, if it is one.
+    pub fn note(
+        &self,
+        report: &mut Report,
+        row: u64,
+        outcome: Outcome,
+    ) -> Result<Option<String>, Error> {
+        let written = match outcome {
+            Outcome::Written { comment_id, has_date, position } => {
+                report.position = report.position.merge(position);
+                let new = !self.there.contains(&comment_id);
+                report.imported += u64::from(new);
+                report.already_there += u64::from(!new);
+                report.without_date += u64::from(new && !has_date);
+                Some(comment_id)
+            }
+            Outcome::Skipped(reason) => {
+                report.skipped.push(Skipped { row, reason });
+                None
+            }
+            Outcome::Failed(error) => return Err(error),
+        };
+        report.rows += 1;
+        Ok(written)
+    }
+}
+
+/// The post of a draft: the one that is there, else a new one.
+async fn find_or_create(client: &Client, draft: &Draft) -> Result<Post, Error> {
     let request = GetPostRequest {
         site: client.site(),
-        key: Some(get_post_request::Key::ExternalKey(source.external_key())),
+        key: Some(get_post_request::Key::ExternalKey(draft.external_key.clone())),
         position: String::new(),
     };
     let found = retry(Patience::Import, || {
@@ -143,29 +237,29 @@ async fn post(client: &Client, source: &Source<'_>) -> Result<Post, Error> {
     .await;
     let post = match found {
         Ok(answer) => answer.into_inner().post.unwrap_or_default(),
-        Err(status) if status.code() == Code::NotFound => create_post(client, source).await?,
+        Err(status) if status.code() == Code::NotFound => create_post(client, draft).await?,
         Err(status) => return Err(status.into()),
     };
     if post.state() == PostState::Closed {
         return Err(Error::plain(format!(
             "post {} of {} is closed for comments: agora post reopen {}",
-            post.post_id,
-            source.path.display(),
-            post.post_id
+            post.post_id, draft.name, post.post_id
         )));
     }
     Ok(post)
 }
 
-async fn create_post(client: &Client, source: &Source<'_>) -> Result<Post, Error> {
-    // An earlier post of this file may have been deleted; its request id tells that one.
+async fn create_post(client: &Client, draft: &Draft) -> Result<Post, Error> {
+    // An earlier post of this draft may have been deleted; its request id tells that one.
     let mut origin = Uuid::new_v5(&Uuid::NAMESPACE_URL, client.site().as_bytes());
     loop {
-        let request_id = Uuid::new_v5(&origin, source.external_key().as_bytes());
+        let request_id = Uuid::new_v5(&origin, draft.external_key.as_bytes());
         let request = CreatePostRequest {
             site: client.site(),
-            external_key: source.external_key(),
-            title: source.title(),
+            external_key: draft.external_key.clone(),
+            title: draft.title.clone(),
+            body: draft.body.clone(),
+            attribution: draft.attribution.clone(),
             request_id: request_id.to_string(),
             ..CreatePostRequest::default()
         };
@@ -227,46 +321,6 @@ async fn comment_ids(client: &Client, post_id: &str) -> Result<HashSet<String>, 
             return Ok(ids);
         }
         request.page_token = answer.next_page_token;
-    }
-}
-
-async fn write(client: &Client, post_id: Uuid, row: Row) -> (u64, Outcome) {
-    let comment = match row.comment {
-        Ok(comment) => comment,
-        Err(reason) => return (row.number, Outcome::Skipped(reason)),
-    };
-    let has_date = comment.time.is_some();
-    let request = request(client, post_id, comment);
-    let written = retry(Patience::Import, || {
-        let mut comments = client.comments();
-        let request = request.clone();
-        async move { comments.create_comment(request).await }
-    })
-    .await;
-    let outcome = match written {
-        Ok(answer) => {
-            let answer = answer.into_inner();
-            let position = answer.position.parse().unwrap_or(Position::ZERO);
-            let comment_id = answer.comment.unwrap_or_default().comment_id;
-            Outcome::Written { comment_id, has_date, position }
-        }
-        Err(status) => refused(status),
-    };
-    (row.number, outcome)
-}
-
-fn request(client: &Client, post_id: Uuid, comment: Comment) -> CreateCommentRequest {
-    CreateCommentRequest {
-        site: client.site(),
-        post_id: post_id.to_string(),
-        body: comment.body,
-        request_id: Uuid::new_v5(&post_id, comment.key.as_bytes()).to_string(),
-        attribution: Some(Attribution {
-            author_id: comment.author_id,
-            author_name: comment.author_name,
-            create_time: comment.time,
-        }),
-        ..CreateCommentRequest::default()
     }
 }
 

@@ -71,14 +71,14 @@ impl Report {
     }
 }
 
-/// All files together.
-pub fn total(reports: &[Report]) -> String {
+/// All of them together, each of which is a `noun`.
+pub fn total(reports: &[Report], noun: &str) -> String {
     let imported: u64 = reports.iter().map(|report| report.imported).sum();
     let already_there: u64 = reports.iter().map(|report| report.already_there).sum();
     let skipped: usize = reports.iter().map(|report| report.skipped.len()).sum();
-    let files = count(reports.len() as u64, "file");
+    let of = count(reports.len() as u64, noun);
     format!(
-        "{files}: {} imported, {already_there} already there, {skipped} skipped",
+        "{of}: {} imported, {already_there} already there, {skipped} skipped",
         count(imported, "comment")
     )
 }
@@ -110,7 +110,7 @@ mod tests {
         assert_eq!(lines[23], "  … and 5 more: --json lists them all");
         assert_eq!(lines[24], "  stopped before the end of the file");
         assert_eq!(
-            total(&[report.clone(), report]),
+            total(&[report.clone(), report], "file"),
             "2 files: 8 comments imported, 2 already there, 50 skipped"
         );
     }

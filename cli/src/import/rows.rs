@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     fs::File,
+    io::Read,
     path::Path,
 };
 
@@ -43,9 +44,9 @@ pub struct Comment {
     pub body: String,
 }
 
-/// Reads the rows of a file one after another.
-pub struct Rows {
-    records: csv::ByteRecordsIntoIter<File>,
+/// Reads the rows of an export one after another.
+pub struct Rows<R> {
+    records: csv::ByteRecordsIntoIter<R>,
     columns: [usize; COLUMNS.len()],
     width: usize,
     number: u64,
@@ -53,11 +54,18 @@ pub struct Rows {
     now: Timestamp,
 }
 
-impl Rows {
+impl Rows<File> {
     /// Opens a file and finds its columns.
     pub fn open(path: &Path, now: Timestamp) -> Result<Self, Error> {
         let file = File::open(path).map_err(Error::file("read", path))?;
-        let reader = ReaderBuilder::new().flexible(true).has_headers(false).from_reader(file);
+        Self::read_from(file, path, now)
+    }
+}
+
+impl<R: Read> Rows<R> {
+    /// Finds the columns of an export that has this name.
+    pub fn read_from(export: R, path: &Path, now: Timestamp) -> Result<Self, Error> {
+        let reader = ReaderBuilder::new().flexible(true).has_headers(false).from_reader(export);
         let mut records = reader.into_byte_records();
         let header = match records.next() {
             Some(header) => header.map_err(Error::file("read", path))?,
@@ -107,7 +115,7 @@ impl Rows {
     }
 }
 
-impl Iterator for Rows {
+impl<R: Read> Iterator for Rows<R> {
     type Item = Row;
 
     fn next(&mut self) -> Option<Row> {
@@ -221,7 +229,7 @@ mod tests {
 
     const HEADER: &str = "COMMENT_ID,AUTHOR,DATE,CONTENT,CLASS\n";
 
-    fn open(bytes: &[u8]) -> Result<Rows, Error> {
+    fn open(bytes: &[u8]) -> Result<Rows<File>, Error> {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(bytes).unwrap();
         Rows::open(file.path(), "2020-01-01T00:00:00Z".parse().unwrap())

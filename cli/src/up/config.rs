@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use chassis::config;
 use serde::{Deserialize, Serialize};
 
-use crate::folder::Folder;
+use crate::{error::Error, folder::Folder};
 
 use super::data;
 
@@ -40,6 +40,13 @@ pub struct Nats {
     pub user: Option<String>,
     /// The user's password.
     pub password: Option<config::Secret>,
+    /// A PEM file with the certificates of the CA that signs the server's certificate, for a
+    /// CA of one's own.
+    pub ca_file: Option<PathBuf>,
+    /// A PEM file with the certificate that the server is shown (mutual TLS), with `key_file`.
+    pub cert_file: Option<PathBuf>,
+    /// A PEM file with the private key of `cert_file`.
+    pub key_file: Option<PathBuf>,
 }
 
 impl Default for Config {
@@ -68,7 +75,26 @@ impl Default for Nats {
             credentials_file: None,
             user: None,
             password: None,
+            ca_file: None,
+            cert_file: None,
+            key_file: None,
         }
+    }
+}
+
+impl Nats {
+    /// The server that `agora up` starts speaks no TLS: files for it would have the services
+    /// never reach it.
+    pub fn check(&self) -> Result<(), Error> {
+        let has_files =
+            [&self.ca_file, &self.cert_file, &self.key_file].into_iter().any(Option::is_some);
+        if has_files && self.url.is_none() {
+            return Err(Error::plain(
+                "nats.ca_file, nats.cert_file and nats.key_file are for a NATS server of your own: \
+                 name it with nats.url or --nats-url",
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -88,6 +114,9 @@ impl Config {
                 credentials_file: self.nats.credentials_file.clone(),
                 user: self.nats.user.clone(),
                 password: self.nats.password.clone(),
+                ca_file: self.nats.ca_file.clone(),
+                cert_file: self.nats.cert_file.clone(),
+                key_file: self.nats.key_file.clone(),
             },
             auth,
             telemetry: self.telemetry.clone(),

@@ -2,6 +2,7 @@
 
 use crate::{
     folder::{Folder, Run},
+    output,
     render::style,
 };
 
@@ -12,6 +13,7 @@ pub fn lines(run: &Run, nats: &str, data: Option<&Folder>) -> String {
         format!("  {name:<16} {address:<28} {}\n", style::faint(note))
     };
     let next = [
+        ("agora demo", "a site with real comments and a queue"),
         ("agora import youtube-csv FILE…", "a post per file, with its comments"),
         ("agora post create --title Hello", "a post of your own"),
         ("agora feed", "the posts"),
@@ -27,7 +29,10 @@ pub fn lines(run: &Run, nats: &str, data: Option<&Folder>) -> String {
     text += &row("data", &run.data.display().to_string(), "");
     text += "try next, in another terminal:\n";
     if let Some(folder) = data {
-        text += &format!("  export AGORA_DATA={}\n", shell_word(&folder.path().to_string_lossy()));
+        text += &format!(
+            "  export AGORA_DATA={}\n",
+            output::shell_word(&folder.path().to_string_lossy())
+        );
     }
     for (command, note) in next {
         text += &format!("  {command:<34} {}\n", style::faint(note));
@@ -36,15 +41,6 @@ pub fn lines(run: &Run, nats: &str, data: Option<&Folder>) -> String {
     text += &format!("  grpcurl -plaintext localhost:{port} list\n");
     text += "stop with Ctrl-C\n";
     text
-}
-
-/// A path as a shell takes it.
-fn shell_word(path: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
-    match path.bytes().all(plain) {
-        true => path.to_owned(),
-        false => format!("'{}'", path.replace('\'', r"'\''")),
-    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 
 mod admin;
 mod arguments;
+mod demo;
 mod import;
 mod program;
 #[cfg(target_os = "linux")]

@@ -1,10 +1,10 @@
 //! What is measured, row by row.
 
+mod baseline;
 mod view;
 
 use std::{
     collections::HashMap,
-    path::Path,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -13,31 +13,29 @@ use std::{
 };
 
 use agora_proto::{
-    admin::v1::{
-        GetJournalHeadRequest, GetViewDigestRequest, view_service_client::ViewServiceClient,
-    },
+    admin::v1::GetJournalHeadRequest,
     comment::v1::{CreateCommentRequest, CreateCommentResponse},
     event::v1::Source,
     moderation::v1::{GetPolicyRequest, Mode, Policy, SetPolicyRequest},
     post::v1::CreatePostRequest,
     query::v1::{GetThreadRequest, ThreadOrder, get_thread_request::Post},
 };
-use async_nats::jetstream::consumer::{DeliverPolicy, pull::OrderedConfig};
-use futures::{FutureExt as _, StreamExt as _, TryFutureExt as _, future::BoxFuture};
+use futures::{FutureExt as _, TryFutureExt as _, future::BoxFuture};
 use prost::Message as _;
 use tokio::{
     task::{JoinHandle, JoinSet, spawn_blocking},
     time::{Instant, interval, sleep},
 };
-use tonic::transport::{Channel, Endpoint};
 use uuid::Uuid;
 
+pub(super) use self::baseline::per_second;
+use self::baseline::{Rounds, channels, echo, echo_loop, idle_read, raw_call};
 use super::{
     load::{Rate, closed_loop, count_loop, median, quantile},
     report::Row,
     up::Up,
 };
-use crate::{Client, Process, Raw, Result, Role, free_port, process::wait_until};
+use crate::{Client, Result, Role, process::wait_until};
 
 /// The site of everything that is written.
 pub(super) const SITE: &str = "bench";
@@ -55,32 +53,6 @@ pub struct Bench {
     round: Duration,
     /// How many rounds of measurement and baseline alternate.
     rounds: usize,
-}
-
-/// What was measured in each round, against the baseline of the same round.
-#[derive(Default)]
-struct Rounds {
-    measured: Vec<f64>,
-    baselines: Vec<f64>,
-}
-
-impl Rounds {
-    fn add(&mut self, measured: Rate, baseline: Rate) {
-        self.measured.push(measured.per_second());
-        self.baselines.push(baseline.per_second());
-    }
-
-    /// The median of what was measured.
-    fn rate(&self) -> f64 {
-        median(self.measured.clone())
-    }
-
-    /// The row whose value, the median of the rounds' ratios, is to be at least `least`.
-    fn row(&self, what: &'static str, least: f64) -> Row {
-        let ratios = self.measured.iter().zip(&self.baselines).map(|(ours, other)| ours / other);
-        let (ratio, baseline) = (median(ratios.collect()), median(self.baselines.clone()));
-        Row::at_least(what, per_second(self.rate()), per_second(baseline), ratio, least)
-    }
 }
 
 impl Bench {
@@ -453,74 +425,4 @@ fn thread(post: &str, page_size: i32) -> GetThreadRequest {
         page_size,
         ..Default::default()
     }
-}
-
-/// Starts an echo in a process of its own.
-async fn echo(bytes: usize, folder: &Path) -> Result<(Process, String)> {
-    let port = free_port()?;
-    let arguments = ["echo", &port.to_string(), &bytes.to_string()];
-    let this = std::env::current_exe()?;
-    let process = Process::start(&this, &arguments, &[], &folder.join("echo.log"))?;
-    wait_until("the echo", || async move {
-        tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok()
-    })
-    .await?;
-    Ok((process, format!("http://127.0.0.1:{port}")))
-}
-
-fn channels(url: &str) -> Result<Vec<Channel>> {
-    (0..CONNECTIONS).map(|_| Ok(Endpoint::from_shared(url.to_owned())?.connect_lazy())).collect()
-}
-
-async fn echo_loop(channels: &[Channel], time: Duration) -> Result<Rate> {
-    // One call over each connection first, so that none is made while it is measured.
-    for channel in channels {
-        ViewServiceClient::new(channel.clone()).get_view_digest(GetViewDigestRequest {}).await?;
-    }
-    let channels = channels.to_vec();
-    closed_loop(IN_FLIGHT, time, move |worker, _| {
-        let channel = channels[worker % channels.len()].clone();
-        let path = "/agora.admin.v1.ViewService/GetViewDigest";
-        async move { raw_call(channel, path, GetViewDigestRequest {}).await }
-    })
-    .await
-}
-
-/// Calls a method and leaves the answer undecoded: what is compared is the servers,
-/// not how long a client takes to read different messages.
-async fn raw_call(channel: Channel, path: &'static str, message: impl prost::Message) -> Result {
-    let mut client = tonic::client::Grpc::new(channel);
-    client.ready().await?;
-    let path = http::uri::PathAndQuery::from_static(path);
-    client.unary(tonic::Request::new(message.encode_to_vec()), path, Raw).await?;
-    Ok(())
-}
-
-/// Reads all streams in order and does nothing with them.
-async fn idle_read(nats: &str) -> Result<Rate> {
-    let jetstream = async_nats::jetstream::new(async_nats::connect(nats).await?);
-    let started = Instant::now();
-    let mut reads: JoinSet<Result<u64>> = JoinSet::new();
-    for name in ["AGORA_POST", "AGORA_COMMENT", "AGORA_MODERATION"] {
-        let jetstream = jetstream.clone();
-        reads.spawn(async move {
-            let stream = jetstream.get_stream(name).await?;
-            let last = stream.cached_info().state.last_sequence;
-            let config = OrderedConfig { deliver_policy: DeliverPolicy::All, ..Default::default() };
-            let mut messages = stream.create_consumer(config).await?.messages().await?;
-            for _ in 0..last {
-                messages.next().await.ok_or("a stream has ended early")??;
-            }
-            Ok(last)
-        });
-    }
-    let mut calls = 0;
-    while let Some(read) = reads.join_next().await {
-        calls += read??;
-    }
-    Ok(Rate { calls, took: started.elapsed() })
-}
-
-pub(super) fn per_second(rate: f64) -> String {
-    format!("{rate:.0}/s")
 }

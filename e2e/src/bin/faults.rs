@@ -6,13 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use chassis::planted::Bug;
 use clap::{Parser, ValueEnum};
 use e2e::{
     Result,
     faults::{
         Conditions, exit_code,
         plan::{Place, Plan},
-        planted::{ALL, Planted},
+        planted::plan,
         run,
     },
 };
@@ -62,8 +63,8 @@ struct Arguments {
     #[arg(long, conflicts_with_all = ["seed", "minutes", "on", "only", "ci"])]
     planted: bool,
     /// Plant these alone.
-    #[arg(long, requires = "planted")]
-    bug: Vec<String>,
+    #[arg(long, value_enum, hide_possible_values = true, requires = "planted")]
+    bug: Vec<Bug>,
     /// Print one JSON object a run, and nothing else.
     #[arg(long)]
     json: bool,
@@ -157,15 +158,13 @@ async fn one(arguments: &Arguments, seed: u64, place: Where) -> Result<bool> {
 
 /// Whether every planted bug was found, and none where none was planted.
 async fn planted(arguments: &Arguments) -> Result<bool> {
-    let wanted = |bug: &&Planted| {
-        arguments.bug.is_empty() || arguments.bug.iter().any(|name| name == bug.name)
-    };
+    let bugs = if arguments.bug.is_empty() { Bug::value_variants() } else { &arguments.bug };
     let (mut found, mut planted) = (0, 0);
-    for bug in ALL.iter().filter(wanted) {
-        let plan = bug.plan();
+    for bug in bugs.iter().copied() {
+        let (plan, name) = (plan(bug), bug.name());
         planted += 1;
         let without = run(&plan, Conditions::default(), |_| {}).await?;
-        let conditions = Conditions { heal: Duration::from_secs(30), planted: Some(bug.name) };
+        let conditions = Conditions { heal: Duration::from_secs(30), planted: Some(bug) };
         // A run that cannot be ended has found something, too.
         let shown = match run(&plan, conditions, |_| {}).await {
             Ok(report) => {
@@ -177,14 +176,13 @@ async fn planted(arguments: &Arguments) -> Result<bool> {
         let is_found = without.is_good() && shown.is_some();
         found += u32::from(is_found);
         if arguments.json {
-            let name = bug.name;
             println!("{}", serde_json::json!({ "bug": name, "found": is_found, "by": shown }));
             continue;
         }
         match (without.is_good(), shown) {
-            (false, _) => println!("{}: found where it is not:\n{}", bug.name, without.text()),
-            (true, Some(shown)) => println!("{}: found: {shown}", bug.name),
-            (true, None) => println!("{}: MISSED", bug.name),
+            (false, _) => println!("{name}: found where it is not:\n{}", without.text()),
+            (true, Some(shown)) => println!("{name}: found: {shown}"),
+            (true, None) => println!("{name}: MISSED"),
         }
     }
     if !arguments.json {

@@ -19,8 +19,8 @@ use bus_schema::{Source, Stream};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 use tokio::time::{Instant, sleep};
 
-use super::{Proxy, check, load::Load, plan::Fault};
-use crate::{Clock, Postgres, Result, Role, Service, Standby, System, wait_until};
+use super::{load::Load, plan::Fault, probe};
+use crate::{Clock, Postgres, Proxy, Result, Role, Service, Standby, System, wait_until};
 pub use poison::{Poisoned, append};
 
 /// How many bytes are cut off a stream's end at most.
@@ -272,9 +272,9 @@ impl<'s> Injector<'s> {
     /// failed over may still have to import it.
     async fn held(&mut self, source: Source) -> Result {
         let deadline = Instant::now() + Duration::from_secs(60);
-        while !check::is_held(&self.system.access, source).await {
+        while !probe::is_held(&self.system.access, source).await {
             if Instant::now() > deadline {
-                let found = check::differences(&self.system.access).await?;
+                let found = probe::differences(&self.system.access).await?;
                 return Err(format!("a journal lacks what its stream holds: {found}").into());
             }
             self.rest(LOOK_EVERY).await?;
@@ -286,9 +286,9 @@ impl<'s> Injector<'s> {
     /// bring back what nobody else has.
     async fn published(&mut self) -> Result {
         let deadline = Instant::now() + Duration::from_secs(60);
-        while !check::is_published(&self.system.access).await {
+        while !probe::is_published(&self.system.access).await {
             if Instant::now() > deadline {
-                let found = check::differences(&self.system.access).await?;
+                let found = probe::differences(&self.system.access).await?;
                 return Err(format!("the journals are not published: {found}").into());
             }
             self.rest(LOOK_EVERY).await?;
@@ -359,7 +359,7 @@ impl<'s> Injector<'s> {
         for source in std::mem::take(&mut self.flipped) {
             let access = &self.system.access;
             wait_until("a damaged stream to be refilled", || async {
-                check::refill(access, source).await.unwrap_or(false)
+                probe::refill(access, source).await.unwrap_or(false)
             })
             .await?;
         }

@@ -4,18 +4,10 @@
 use std::time::Duration;
 
 use bus_schema::Source;
+use chassis::planted::Bug;
 
 use super::plan::{Fault, Place, Plan, Step};
 use crate::Service;
-
-/// A bug, and what shows it.
-#[derive(Clone, Copy, Debug)]
-pub struct Planted {
-    /// As the program knows it.
-    pub name: &'static str,
-    place: Place,
-    faults: &'static [Fault],
-}
 
 const FILES: Place = Place::SQLITE;
 const SERVER: Place = Place::POSTGRES;
@@ -36,75 +28,51 @@ const CUTS: &[Fault] = &[
     Fault::PauseService(Service::Comment, 1, LONG),
     Fault::PauseService(Service::Comment, 2, LONG),
 ];
+const DELAY: &[Fault] =
+    &[Fault::DelayConnections(Duration::from_millis(100), Duration::from_millis(1_000))];
+const TAKE_BACK_TWICE: &[Fault] =
+    &[Fault::TakeBack(Source::Comment), Fault::TakeBack(Source::Comment)];
 
-/// All of them.
-pub const ALL: [Planted; 20] = [
-    Planted { name: "publish-without-the-fence", place: REPLICAS, faults: CUTS },
-    Planted { name: "answer-without-a-commit", place: FILES, faults: &[KILL_COMMENT] },
-    Planted {
-        name: "checkpoint-outside-the-transaction",
-        place: FILES,
-        faults: &[KILL_MODERATION, KILL_MODERATION, KILL_MODERATION, KILL_MODERATION],
-    },
-    Planted { name: "request-id-ignored", place: FILES, faults: &[] },
-    Planted { name: "sequence-from-memory", place: REPLICAS, faults: &[] },
-    Planted {
-        name: "fallback-without-the-approval-filter",
-        place: FILES,
-        faults: &[Fault::PauseService(Service::Query, 0, LONG), Fault::KillNats(LONG)],
-    },
-    Planted {
-        name: "decision-on-the-newest-revision",
-        place: FILES,
+/// Where a bug shows, and what provokes it.
+const fn provoked(bug: Bug) -> (Place, &'static [Fault]) {
+    match bug {
+        Bug::PublishWithoutTheFence => (REPLICAS, CUTS),
+        Bug::AnswerWithoutACommit => (FILES, &[KILL_COMMENT]),
+        Bug::CheckpointOutsideTheTransaction => {
+            (FILES, &[KILL_MODERATION, KILL_MODERATION, KILL_MODERATION, KILL_MODERATION])
+        }
+        Bug::RequestIdIgnored => (FILES, &[]),
+        Bug::SequenceFromMemory => (REPLICAS, &[]),
+        Bug::FallbackWithoutTheApprovalFilter => {
+            (FILES, &[Fault::PauseService(Service::Query, 0, LONG), Fault::KillNats(LONG)])
+        }
         // Comments are changed before they are decided on.
-        faults: &[Fault::PauseService(Service::Moderation, 0, LONG)],
-    },
-    Planted {
-        name: "position-not-awaited",
-        place: FILES,
-        faults: &[Fault::DelayConnections(
-            Duration::from_millis(100),
-            Duration::from_millis(1_000),
-        )],
-    },
-    Planted { name: "tail-not-imported", place: FILES, faults: AFTER_BACKUP },
-    Planted { name: "gate-never-closed", place: FILES, faults: AFTER_BACKUP },
-    Planted { name: "event-dropped", place: FILES, faults: &[] },
-    Planted { name: "counts-not-kept", place: FILES, faults: &[] },
-    Planted { name: "both-decisions-win", place: FILES, faults: &[] },
-    Planted { name: "view-without-approval", place: FILES, faults: &[] },
-    Planted { name: "chain-without-the-previous-hash", place: FILES, faults: &[] },
-    Planted {
-        name: "rewind-in-place",
-        place: FILES,
-        faults: &[Fault::TakeBack(Source::Comment), Fault::TakeBack(Source::Comment)],
-    },
-    Planted {
-        name: "join-by-revision-number",
-        place: FILES,
+        Bug::DecisionOnTheNewestRevision => {
+            (FILES, &[Fault::PauseService(Service::Moderation, 0, LONG)])
+        }
+        Bug::PositionNotAwaited => (FILES, DELAY),
+        Bug::TailNotImported => (FILES, AFTER_BACKUP),
+        Bug::GateNeverClosed => (FILES, AFTER_BACKUP),
+        Bug::EventDropped => (FILES, &[]),
+        Bug::CountsNotKept => (FILES, &[]),
+        Bug::BothDecisionsWin => (FILES, &[]),
+        Bug::ViewWithoutApproval => (FILES, &[]),
+        Bug::ChainWithoutThePreviousHash => (FILES, &[]),
+        Bug::RewindInPlace => (FILES, TAKE_BACK_TWICE),
         // Numbers are given anew, to what other events make.
-        faults: &[Fault::TakeBack(Source::Comment), Fault::TakeBack(Source::Comment)],
-    },
-    Planted {
-        name: "refill-without-proof",
-        place: FILES,
-        faults: &[Fault::RestoreBesideDamage(Source::Comment)],
-    },
-    Planted {
-        name: "relay-trusts-direct-get",
-        place: CLUSTER,
-        faults: &[Fault::RestoreBesideLag(Source::Comment)],
-    },
-    Planted { name: "backup-unnoticed", place: SERVER, faults: AFTER_BACKUP },
-];
-
-impl Planted {
-    /// What is done to show it.
-    pub fn plan(&self) -> Plan {
-        let pause = Duration::from_millis(1_500);
-        let steps = self.faults.iter().map(|fault| Step { pause, fault: *fault });
-        // The streams are used for a while, whatever else happens.
-        let last = Step { pause: 2 * pause, fault: Fault::DeleteStream(Source::Post) };
-        Plan { seed: 1, place: self.place, steps: steps.chain([last]).collect() }
+        Bug::JoinByRevisionNumber => (FILES, TAKE_BACK_TWICE),
+        Bug::RefillWithoutProof => (FILES, &[Fault::RestoreBesideDamage(Source::Comment)]),
+        Bug::RelayTrustsDirectGet => (CLUSTER, &[Fault::RestoreBesideLag(Source::Comment)]),
+        Bug::BackupUnnoticed => (SERVER, AFTER_BACKUP),
     }
+}
+
+/// What is done to show a bug.
+pub fn plan(bug: Bug) -> Plan {
+    let (place, faults) = provoked(bug);
+    let pause = Duration::from_millis(1_500);
+    let steps = faults.iter().map(|fault| Step { pause, fault: *fault });
+    // The streams are used for a while, whatever else happens.
+    let last = Step { pause: 2 * pause, fault: Fault::DeleteStream(Source::Post) };
+    Plan { seed: 1, place, steps: steps.chain([last]).collect() }
 }

@@ -4,6 +4,7 @@ use std::{collections::HashSet, time::Duration};
 
 use agora_proto::query::v1::GetThreadRequest;
 use bus_schema::Source;
+use chassis::planted::Bug;
 use tokio::time::{Instant, sleep};
 
 use super::{
@@ -11,6 +12,7 @@ use super::{
     inject::Injector,
     load::{Load, Manner},
     plan::Plan,
+    probe,
     record::Method,
     report::{Report, seconds},
 };
@@ -29,7 +31,7 @@ pub struct Conditions {
     /// How long everything may take to be equal again.
     pub heal: Duration,
     /// The bug that the program has.
-    pub planted: Option<&'static str>,
+    pub planted: Option<Bug>,
 }
 
 impl Default for Conditions {
@@ -60,7 +62,7 @@ pub async fn run(
     let mut system = System::start_with(setup).await?;
     let load = Load::start(&system.access, Manner::Pressing, plan.seed).await?;
     let shared = load.shared();
-    let made = check::made(&system.access).await?;
+    let made = probe::made(&system.access).await?;
     let mut damaged: HashSet<Source> = HashSet::new();
     let began = Instant::now();
     let mut injector = Injector::new(&mut system);
@@ -90,7 +92,7 @@ pub async fn run(
     let mut heal = None;
     while ended.elapsed() < patience {
         injector.rest(Duration::from_millis(100)).await?;
-        if check::is_quiet(&injector.system.access).await {
+        if probe::is_quiet(&injector.system.access).await {
             heal = Some(ended.elapsed());
             break;
         }
@@ -113,13 +115,13 @@ pub async fn run(
     };
     if heal.is_none() {
         let patience = patience.as_secs();
-        let streams = check::differences(&system.access).await.unwrap_or_default();
+        let streams = probe::differences(&system.access).await.unwrap_or_default();
         let finding = format!("not quiet {patience} s after the last fault: {streams}");
         found.findings.push(finding);
     }
     found.findings.extend(findings);
     if heal.is_some() {
-        let made_now = check::made(&system.access).await?;
+        let made_now = probe::made(&system.access).await?;
         for source in Source::ALL.iter().filter(|source| !damaged.contains(source)) {
             if made.get(source) != made_now.get(source) {
                 let finding = format!("I3: the whole stream of {source} was made anew");

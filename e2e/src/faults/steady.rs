@@ -11,6 +11,7 @@ use tokio::time::sleep;
 use super::{
     check,
     load::{Load, Manner},
+    probe,
     record::{Failure, Late, Method},
     report::seconds,
 };
@@ -135,7 +136,7 @@ pub async fn steady(
     let began = Instant::now();
     let mut settled = None;
     while settled.is_none() && began.elapsed() < patience {
-        match check::is_quiet(&access).await {
+        match probe::is_quiet(&access).await {
             true => settled = Some(seconds(began.elapsed())),
             false => sleep(LOOK_EVERY).await,
         }

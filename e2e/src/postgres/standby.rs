@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use tokio::process::Command;
 
 use super::{Postgres, path_text, serve, variable};
-use crate::{Process, Result, faults::Proxy, free_port, process::run_as_owner, wait_until};
+use crate::{Process, Proxy, Result, free_port, process::run_as_owner, wait_until};
 
 /// A server that follows another one by streaming replication, over a connection that can
 /// be cut.

@@ -24,5 +24,6 @@ mod snapshot;
 mod start;
 mod steady;
 mod story;
+mod tls;
 mod upgrade;
 mod write;

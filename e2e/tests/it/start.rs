@@ -10,13 +10,13 @@ use sqlx::{Connection as _, PgConnection};
 use tempfile::TempDir;
 
 /// The post service, or another one, alone.
-struct Alone {
-    process: Process,
-    http: u16,
+pub struct Alone {
+    pub process: Process,
+    pub http: u16,
 }
 
 impl Alone {
-    fn start(folder: &Path, service: &str, settings: &[(&str, String)]) -> Result<Self> {
+    pub fn start(folder: &Path, service: &str, settings: &[(&str, String)]) -> Result<Self> {
         let (grpc, http) = (free_port()?, free_port()?);
         let address = |port| format!("127.0.0.1:{port}");
         let mut environment = vec![
@@ -30,7 +30,7 @@ impl Alone {
         Ok(Self { process, http })
     }
 
-    async fn is_ready(&self) -> bool {
+    pub async fn is_ready(&self) -> bool {
         http_get(self.http, "/readyz").await.is_some()
     }
 
@@ -39,13 +39,13 @@ impl Alone {
     }
 
     /// Waits until it has printed something.
-    async fn prints(&self, text: &str) -> Result {
+    pub async fn prints(&self, text: &str) -> Result {
         let printed = wait_until(text, || async { self.process.output().contains(text) }).await;
         printed.map_err(|error| format!("{error}; it printed:\n{}", self.process.output()).into())
     }
 
     /// Waits until it has ended, and returns what it printed last.
-    async fn last_line(&mut self) -> Result<String> {
+    pub async fn last_line(&mut self) -> Result<String> {
         let deadline = Instant::now() + Duration::from_secs(30);
         while !self.process.has_ended() {
             assert!(Instant::now() < deadline, "it goes on: {}", self.process.output());

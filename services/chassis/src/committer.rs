@@ -17,6 +17,7 @@ mod writer;
 
 use std::sync::Arc;
 
+use anew::Anew;
 use bus_schema::{Checkpoint, Source};
 use sqlx::Pool;
 use tokio::{
@@ -33,12 +34,11 @@ use crate::{
     dead_letter::{Refused, Repair, Repaired, Repairs as _},
     delivery::Batch,
     domain::{Command, Domain, Store},
+    failpoint,
     gate::Gate,
     journal::Row,
-    planted,
 };
 
-use anew::Anew;
 pub(crate) use writer::Writer;
 
 /// How many commands one transaction takes at most. It never waits for more.
@@ -189,9 +189,7 @@ impl<S: Store> Committer<S> {
 
     /// Stops commands.
     pub(crate) fn set_gate(&self, gate: Gate) {
-        if planted::is("gate-never-closed") {
-            return;
-        }
+        failpoint!(GateNeverClosed => return);
         self.gate.send_if_modified(|now| {
             let changed = *now != gate;
             *now = gate;

@@ -15,6 +15,8 @@ use std::{
 use bus_schema::Source;
 use serde::{Deserialize, Serialize};
 
+use crate::host::Tls;
+
 pub use layers::{ConfigError, load, print};
 pub use secret::Secret;
 
@@ -86,6 +88,15 @@ pub struct Nats {
     pub user: Option<String>,
     /// The user's password.
     pub password: Option<Secret>,
+    /// A PEM file with the certificates of the CA that signs the servers' certificates, for a
+    /// CA of one's own; absent means those that the machine trusts. This file and the two
+    /// below are read again at each connection, and have the connection use TLS or none at all.
+    pub ca_file: Option<PathBuf>,
+    /// A PEM file with the certificate that the servers are shown where they ask for one
+    /// (mutual TLS), and those that it is signed by. It belongs together with `key_file`.
+    pub cert_file: Option<PathBuf>,
+    /// A PEM file with the private key of `cert_file`.
+    pub key_file: Option<PathBuf>,
 }
 
 /// `[owners]`: the services that own events, which consumers ask for their journals where a
@@ -211,6 +222,20 @@ impl Default for Nats {
             credentials_file: None,
             user: None,
             password: None,
+            ca_file: None,
+            cert_file: None,
+            key_file: None,
+        }
+    }
+}
+
+impl Nats {
+    /// The files that TLS needs.
+    pub(crate) fn tls(&self) -> Tls<'_> {
+        Tls {
+            ca_file: self.ca_file.as_deref(),
+            cert_file: self.cert_file.as_deref(),
+            key_file: self.key_file.as_deref(),
         }
     }
 }

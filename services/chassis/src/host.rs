@@ -43,7 +43,7 @@ use crate::{
 
 pub use error::{RunError, StartError};
 pub use health::{Health, LIVENESS};
-pub use nats::NatsError;
+pub use nats::{Names, NatsError, Tls, TlsError};
 pub use running::Running;
 pub(crate) use signals::Signals;
 

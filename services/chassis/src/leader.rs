@@ -14,7 +14,7 @@ use tokio::{
     time::{error::Elapsed, interval, sleep, timeout},
 };
 
-use crate::{Host, planted};
+use crate::{Host, failpoint};
 
 /// How often a replica asks for the lock, or shows that it still lives.
 const PING: Duration = Duration::from_secs(1);
@@ -66,10 +66,8 @@ impl Leadership {
 
     /// Waits until it does not lead any more.
     pub async fn lost(&mut self) {
-        if planted::is("publish-without-the-fence") {
-            // Two leaders at once: the fence is what makes them harmless.
-            std::future::pending::<()>().await;
-        }
+        // Two leaders at once: the fence is what makes them harmless.
+        failpoint!(PublishWithoutTheFence => std::future::pending::<()>().await);
         self.changed_to(false).await;
     }
 

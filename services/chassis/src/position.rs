@@ -13,7 +13,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use crate::{Error, planted};
+use crate::{Error, failpoint};
 
 /// Up to where the events of each source are included: `comment:1234,post:88`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -200,7 +200,7 @@ impl Watermarks {
     /// too many wait already.
     pub async fn wait(&self, wanted: &Position, deadline: Instant) -> Result<Position, Error> {
         let reached = self.reached();
-        if reached.includes(wanted, &self.sources) || planted::is("position-not-awaited") {
+        if reached.includes(wanted, &self.sources) || failpoint!(PositionNotAwaited) {
             return Ok(reached);
         }
         let _waiter =

@@ -11,8 +11,8 @@ use bus_schema::{
 use chassis::{
     call::Origin,
     domain::{ApplyError, Draft},
+    failpoint,
     fields::{Limit, Max},
-    planted,
 };
 
 use crate::{
@@ -304,7 +304,7 @@ fn may_decide(
     // A policy's decision gives way without being named; a person's does not.
     let may_replace = match replaces {
         Some(id) => id == before.id,
-        None => before.moderator.is_none() || planted::is("both-decisions-win"),
+        None => before.moderator.is_none() || failpoint!(BothDecisionsWin),
     };
     if may_replace {
         return Ok((*number, before));

@@ -8,7 +8,7 @@ use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 use super::{FILES, Injector, blocks, remove, with_suffix};
 use crate::{
     Result, Service,
-    faults::{check, load::Load},
+    faults::{load::Load, probe},
 };
 
 /// How long a service has to do something about it that it must not do.
@@ -29,14 +29,14 @@ impl Injector<'_> {
         let kept = self.system.folder().join("kept.db");
         move_files(&database, &kept)?;
         fs::copy(&backup, &database)?;
-        let before = check::last_sequence(&self.system.access, source).await?;
+        let before = probe::last_sequence(&self.system.access, source).await?;
         self.system.nats.stop().await?;
         flip(self.system.nats.node(0).store(), source, &last_event(&backup).await?)?;
         self.system.nats.restart().await?;
         self.system.process(service).restart()?;
         self.rest(TEMPTATION).await?;
 
-        let after = check::last_sequence(&self.system.access, source).await?;
+        let after = probe::last_sequence(&self.system.access, source).await?;
         if after < before {
             self.findings.push(format!(
                 "I1: the stream of {source} held {before} events and holds {after}: it was made \

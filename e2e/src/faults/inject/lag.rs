@@ -6,7 +6,7 @@ use std::time::Duration;
 use bus_schema::{Source, Stream};
 
 use super::Injector;
-use crate::{Result, Service, faults::Proxy, faults::load::Load};
+use crate::{Proxy, Result, Service, faults::load::Load};
 
 /// For how long is written what the server does not hear of.
 const BEHIND: Duration = Duration::from_secs(2);

@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, sqlite::SqliteCo
 use super::{Injector, LOOK_EVERY, remove};
 use crate::{
     Result, Role, Service,
-    faults::{check, load::Load},
+    faults::{load::Load, probe},
     wait_until,
 };
 
@@ -51,7 +51,7 @@ impl Injector<'_> {
     /// Waits until everybody has heard of everything.
     pub(super) async fn quiet(&mut self) -> Result {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
-        while !check::is_quiet(&self.system.access).await {
+        while !probe::is_quiet(&self.system.access).await {
             if tokio::time::Instant::now() > deadline {
                 return Err("it does not become quiet".into());
             }
@@ -62,7 +62,7 @@ impl Injector<'_> {
 
     async fn head(&self, source: Source) -> Result<Sequence> {
         let client = self.system.client("checker", Role::Operator)?;
-        Ok(check::head(&client, source).await.ok_or("a service does not answer")?)
+        Ok(probe::head(&client, source).await.ok_or("a service does not answer")?)
     }
 
     /// The events of a source from here on.
@@ -70,7 +70,7 @@ impl Injector<'_> {
         let client = self.system.client("checker", Role::Operator)?;
         let source_number = event::Source::from(source).into();
         let request = ReadJournalRequest { source: source_number, from_sequence: from.0 };
-        let mut journal = check::journals(&client, source);
+        let mut journal = probe::journals(&client, source);
         let mut answers = journal.read_journal(request).await?.into_inner();
         let mut events = Vec::new();
         while let Some(answer) = answers.message().await? {

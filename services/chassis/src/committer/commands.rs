@@ -16,8 +16,8 @@ use crate::{
     call::Origin,
     database::Backend,
     domain::{Domain, State, Store},
+    failpoint,
     journal::{RequestKey, RequestRow},
-    planted,
 };
 
 /// What became of a command in a transaction.
@@ -56,13 +56,9 @@ impl<S: Store> Writer<S> {
     async fn try_commands(&mut self, items: &[Item<S>]) -> Result<Vec<Outcome<S>>, CommitError> {
         let head = self.begin().await?;
         let decided = self.decide_all(head, items).await;
-        let (log, decided) = if planted::is("answer-without-a-commit") && head.sequence.0 % 40 == 39
-        {
-            self.rollback().await;
-            decided?
-        } else {
-            self.end(decided).await?
-        };
+        let unlucky = head.sequence.0 % 40 == 39;
+        failpoint!(AnswerWithoutACommit if unlucky => { self.rollback().await; self.begin().await?; });
+        let (log, decided) = self.end(decided).await?;
         self.watermarks.raise(Position::ZERO.with(S::Domain::SOURCE, log.head.sequence));
         log.count::<S::Domain>();
 
@@ -120,7 +116,7 @@ impl<S: Store> Writer<S> {
     ) -> Result<HashMap<RequestKey, RequestRow>, CommitError> {
         let mut keys: Vec<_> =
             items.iter().filter_map(|item| Some(request(&item.origin)?.0)).collect();
-        if keys.is_empty() || planted::is("request-id-ignored") {
+        if keys.is_empty() || failpoint!(RequestIdIgnored) {
             return Ok(HashMap::new());
         }
         keys.sort_unstable_by(|a, b| a.as_bytes().cmp(b.as_bytes()));

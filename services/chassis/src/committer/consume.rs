@@ -13,7 +13,7 @@ use crate::{
     dead_letter::{DeadLetter, Letters as _, MAX_PARKED},
     delivery::Batch,
     domain::{Caused, Consumed, Domain, State, Store},
-    planted,
+    failpoint,
 };
 
 impl<S: Store> Writer<S> {
@@ -43,13 +43,7 @@ impl<S: Store> Writer<S> {
 
     /// Tries to apply a batch; with `park`, parks its events for that reason instead.
     async fn try_batch(&mut self, batch: &Batch, park: Option<&str>) -> Result<(), CommitError> {
-        if planted::is("checkpoint-outside-the-transaction") {
-            self.begin().await?;
-            let Batch { source, from, to, .. } = batch;
-            let advanced = S::Backend::advance(&mut self.connection, *source, from, to).await;
-            self.end(advanced.map_err(CommitError::from)).await?;
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
+        failpoint!(CheckpointOutsideTheTransaction => self.advance_alone(batch).await?);
         let head = self.begin().await?;
         let applied = self.apply_and_advance(head, batch, park).await;
         let (letters, log) = self.end(applied).await?;
@@ -61,6 +55,18 @@ impl<S: Store> Writer<S> {
             letter.tell();
             self.parked.entry(letter.source).or_default().insert(letter.aggregate);
         }
+        Ok(())
+    }
+
+    /// The bug that a checkpoint is committed before what it stands for.
+    async fn advance_alone(
+        &mut self,
+        Batch { source, from, to, .. }: &Batch,
+    ) -> Result<(), CommitError> {
+        self.begin().await?;
+        let advanced = S::Backend::advance(&mut self.connection, *source, from, to).await;
+        self.end(advanced.map_err(CommitError::from)).await?;
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         Ok(())
     }
 
@@ -77,7 +83,7 @@ impl<S: Store> Writer<S> {
         self.park(batch.source, &letters).await?;
         let advanced =
             S::Backend::advance(&mut self.connection, batch.source, &batch.from, &batch.to).await?;
-        if !advanced && !planted::is("checkpoint-outside-the-transaction") {
+        if !advanced && !failpoint!(CheckpointOutsideTheTransaction) {
             return Err(CommitError::CheckpointMoved(batch.source));
         }
         Ok((letters, log))
@@ -100,9 +106,7 @@ impl<S: Store> Writer<S> {
         let mut newly_parked = Vec::new();
         let (mut events, mut letters) = (Vec::new(), Vec::new());
         for delivery in &batch.deliveries {
-            if planted::is("event-dropped") && delivery.sequence.0.is_multiple_of(100) {
-                continue;
-            }
+            failpoint!(EventDropped if delivery.sequence.0.is_multiple_of(100) => continue);
             let aggregate = delivery.aggregate();
             let waits = parked.is_some_and(|parked| parked.contains(&aggregate))
                 || newly_parked.contains(&aggregate);

@@ -4,8 +4,8 @@ use bus_schema::{Checkpoint, Event, EventId, RequestMark, Source, Time};
 
 use crate::{
     domain::{Domain, Draft},
+    failpoint,
     journal::{RequestKey, RequestRow, Row},
-    planted,
 };
 
 /// The events of one transaction, on their way into the journal.
@@ -45,11 +45,8 @@ impl Log {
             kind: draft.kind,
         };
         let bytes = event.encode();
-        let before = match planted::is("chain-without-the-previous-hash") {
-            true => Checkpoint { hash: bus_schema::Hash::ZERO, ..self.head },
-            false => self.head,
-        };
-        self.head = before.extend(&bytes);
+        failpoint!(ChainWithoutThePreviousHash => self.head.hash = bus_schema::Hash::ZERO);
+        self.head = self.head.extend(&bytes);
         self.push(Row { sequence: self.head.sequence, hash: self.head.hash, event: bytes }, event)
     }
 

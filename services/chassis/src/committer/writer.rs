@@ -21,9 +21,9 @@ use crate::{
     dead_letter::{MAX_PARKED, Refused, Repair, Repaired},
     delivery::Batch,
     domain::{ApplyError, Connection, ConsumeError, Domain, Store},
+    failpoint,
     gate::Gate,
     journal::Row,
-    planted,
 };
 
 /// Batches and imports that wait: their senders wait for them anyway.
@@ -149,10 +149,8 @@ impl<S: Store> Writer<S> {
         let (repairs, repairs_taken) = mpsc::channel(MAX_JOBS);
         let (anew, anew_taken) = mpsc::channel(MAX_JOBS);
         let reverts = watch::Sender::new(0);
-        let gate = watch::Sender::new(match planted::is("gate-never-closed") {
-            true => Gate::Open,
-            false => Gate::Comparing("waiting for NATS".into()),
-        });
+        let comparing = Gate::Comparing("waiting for NATS".into());
+        let gate = watch::Sender::new(failpoint!(GateNeverClosed => Gate::Open, else comparing));
         let writer = Self {
             store,
             connection,
@@ -265,10 +263,9 @@ impl<S: Store> Writer<S> {
         }
         let head = begun?;
         let seen = self.watermarks.highest(S::Domain::SOURCE);
-        if planted::is("sequence-from-memory") && seen > Sequence::ZERO {
-            return Ok(Checkpoint { sequence: seen, ..head });
-        }
-        if head.sequence < seen && !planted::is("backup-unnoticed") {
+        let remembered = Checkpoint { sequence: seen, ..head };
+        failpoint!(SequenceFromMemory if seen > Sequence::ZERO => return Ok(remembered));
+        if head.sequence < seen && !failpoint!(BackupUnnoticed) {
             self.rollback().await;
             self.watermarks.revert(S::Domain::SOURCE, head.sequence);
             let found = format!("its journal ends with {}, and ended with {seen}", head.sequence);

@@ -1,3 +1,6 @@
+mod failures;
+mod tls;
+
 use std::{path::PathBuf, time::Duration};
 
 use async_nats::{Client, ClientError, ConnectErrorKind, ConnectOptions, Event};
@@ -5,6 +8,8 @@ use metrics::Unit;
 use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 
+use self::failures::Failures;
+pub use self::tls::{Names, Tls, TlsError};
 use super::Health;
 use crate::config;
 
@@ -48,6 +53,9 @@ pub enum NatsError {
         #[source]
         source: std::io::Error,
     },
+    /// A file that TLS needs cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The server is too old.
     #[error(
         "the nats-server at {url} is {version}, and at least 2.12 is needed: start a newer one, \
@@ -68,6 +76,13 @@ pub enum NatsError {
 }
 
 /// What was last heard of the connection.
+#[derive(Debug)]
+struct Heard {
+    link: Link,
+    failures: Failures,
+}
+
+/// Whether there is a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Link {
     Pending,
@@ -85,7 +100,7 @@ const REFUSED: &str = "NATS refuses the credentials: check nats.user and nats.pa
 pub(super) struct Nats {
     pub(super) client: Client,
     url: String,
-    links: watch::Receiver<Link>,
+    heard: watch::Receiver<Heard>,
 }
 
 impl Nats {
@@ -101,15 +116,16 @@ impl Nats {
         if settings.user.is_some() != settings.password.is_some() {
             return Err(NatsError::HalfALogin);
         }
-        let (link, mut links) = watch::channel(Link::Pending);
+        let nothing = Heard { link: Link::Pending, failures: Failures::default() };
+        let (hears, mut heard) = watch::channel(nothing);
         let servers = config::nats_servers(&url);
-        let connected = options(settings, name, link).await?.connect(servers).await;
+        let connected = options(settings, name, hears).await?.connect(servers).await;
         let client = connected.map_err(|source| NatsError::Url { url: url.clone(), source })?;
 
         // Told or not: after the grace it goes on.
-        timeout(GRACE, links.wait_for(|link| *link != Link::Pending)).await.ok();
-        let nats = Self { client, url, links };
-        let link = *nats.links.borrow();
+        timeout(GRACE, heard.wait_for(|heard| heard.link != Link::Pending)).await.ok();
+        let nats = Self { client, url, heard };
+        let link = nats.heard.borrow().link;
         match link {
             Link::Connected => nats.check().await?,
             // Told already. Credentials may be put right on the server, too.
@@ -146,7 +162,10 @@ impl Nats {
         let gauge = metrics::gauge!("agora_nats_connected");
         let mut was_connected = false;
         loop {
-            let link = *self.links.borrow_and_update();
+            let (link, failures) = {
+                let heard = self.heard.borrow_and_update();
+                (heard.link, heard.failures.to_string())
+            };
             let mut is_usable = false;
             match link {
                 Link::Connected => match self.check().await {
@@ -165,10 +184,10 @@ impl Nats {
                 // Who never was is set up wrongly.
                 Link::Refused => health.end(REFUSED),
                 // Reads and, in a running service, writes go on without NATS.
-                Link::Pending | Link::Failed => health.set_ready(true, "not connected"),
+                Link::Pending | Link::Failed => health.set_ready(true, &failures),
             }
             gauge.set(f64::from(u8::from(is_usable)));
-            if !matches!(shutdown.run_until_cancelled(self.links.changed()).await, Some(Ok(()))) {
+            if !matches!(shutdown.run_until_cancelled(self.heard.changed()).await, Some(Ok(()))) {
                 return;
             }
         }
@@ -178,9 +197,9 @@ impl Nats {
 async fn options(
     settings: &config::Nats,
     name: &str,
-    link: watch::Sender<Link>,
+    hears: watch::Sender<Heard>,
 ) -> Result<ConnectOptions, NatsError> {
-    let url = settings.url.clone();
+    let (url, looks) = (settings.url.clone(), hears.clone());
     let mut options = ConnectOptions::new()
         .name(format!("agora {name}"))
         .retry_on_initial_connect()
@@ -191,23 +210,35 @@ async fn options(
             Duration::from_millis(pause.min(MAX_PAUSE_MS))
         })
         .event_callback(move |event| {
-            let heard = hear(&event);
-            if let Some(heard) = heard {
-                let changed = link.send_if_modified(|link| {
+            if let Some(link) = hear(&event) {
+                let changed = hears.send_if_modified(|heard| {
                     // Another server of a cluster that cannot be reached does not change it.
-                    if *link == Link::Refused && heard == Link::Failed {
+                    if heard.link == Link::Refused && link == Link::Failed {
                         return false;
                     }
+                    if link == Link::Connected {
+                        heard.failures = Failures::default();
+                    }
                     // A new connection may be to another server: it counts each time.
-                    let changed = *link != heard || heard == Link::Connected;
-                    *link = heard;
+                    let changed = heard.link != link || link == Link::Connected;
+                    heard.link = link;
                     changed
                 });
-                if changed && heard == Link::Refused {
+                if changed && link == Link::Refused {
                     tracing::error!(url, "{REFUSED}");
                 }
             }
             async {}
+        })
+        // Asked before each round of tries which server to take: whichever. The event of a
+        // failed round names the kind of its error alone; why each server failed stands here.
+        .reconnect_to_server_callback(move |servers, _| {
+            let looks = looks.clone();
+            async move {
+                let failures = failures::of(&servers).await;
+                looks.send_if_modified(|heard| heard.failures.note(failures));
+                None
+            }
         });
     if let (Some(user), Some(password)) = (&settings.user, &settings.password) {
         options = options.user_and_password(user.clone(), password.expose().to_owned());
@@ -216,7 +247,7 @@ async fn options(
         let read = options.credentials_file(path).await;
         options = read.map_err(|source| NatsError::Credentials { path: path.clone(), source })?;
     }
-    Ok(options)
+    Ok(settings.tls().apply(options, Names::SETTINGS)?)
 }
 
 /// Logs an event of the connection, and says what it means for it.
@@ -231,7 +262,6 @@ fn hear(event: &Event) -> Option<Link> {
             Some(Link::Failed)
         }
         Event::ClientError(error) => {
-            tracing::debug!(%error, "NATS cannot be reached");
             Some(if is_refusal(error) { Link::Refused } else { Link::Failed })
         }
         Event::SlowConsumer(subscription) => {
@@ -250,11 +280,13 @@ fn hear(event: &Event) -> Option<Link> {
     }
 }
 
-/// Whether the server was reached and does not let this process in.
+/// How a server that was reached does not let this process in.
+const REFUSALS: [ConnectErrorKind; 2] =
+    [ConnectErrorKind::AuthorizationViolation, ConnectErrorKind::Authentication];
+
 fn is_refusal(error: &ClientError) -> bool {
-    let refusals = [ConnectErrorKind::AuthorizationViolation, ConnectErrorKind::Authentication];
     let ClientError::Other(error) = error else { return false };
-    refusals.iter().any(|kind| *error == kind.to_string())
+    REFUSALS.iter().any(|kind| *error == kind.to_string())
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use bus_schema::{DecodeError, Event, Sequence, Stream, Subject};
 use bytes::Bytes;
 
 use super::stream::Remote;
-use crate::{journal::Row, planted, telemetry};
+use crate::{failpoint, journal::Row, telemetry};
 
 /// How many messages are on their way at the same time at most.
 const WINDOW: usize = 512;
@@ -50,7 +50,7 @@ impl<'r> Publisher<'r> {
         let mut message = PublishMessage::build()
             .payload(row.event.clone())
             .header(Stream::HASH_HEADER, row.hash.to_hex());
-        if !planted::is("publish-without-the-fence") {
+        if !failpoint!(PublishWithoutTheFence) {
             message = message.expected_last_sequence(row.sequence.0 - 1);
         }
         if !traceparent.is_empty() {

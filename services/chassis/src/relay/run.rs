@@ -26,11 +26,11 @@ use crate::{
     },
     database::Backend,
     domain::{Domain, Store},
+    failpoint,
     gate::Gate,
     host::Health,
     journal::Row,
     leader::Leadership,
-    planted,
     suspicion::Suspicions,
 };
 
@@ -297,7 +297,7 @@ impl<S: Store> Relay<S> {
         loop {
             match compare::<S::Backend>(&self.remote, &self.readers).await? {
                 Finding::Shorter(end) => return Ok(end),
-                Finding::Longer { journal, .. } if planted::is("tail-not-imported") => {
+                Finding::Longer { journal, .. } if failpoint!(TailNotImported) => {
                     return Ok(journal);
                 }
                 Finding::Absent if !self.leadership.is_held() => {
@@ -331,9 +331,7 @@ impl<S: Store> Relay<S> {
             return Err(Ended::Damaged { what, may_write });
         }
 
-        if planted::is("refill-without-proof") {
-            return self.remote.delete().await.map_err(Ended::Delete);
-        }
+        failpoint!(RefillWithoutProof => return self.remote.delete().await.map_err(Ended::Delete));
         tracing::warn!(stream = self.remote.name(), what, "verifying the journal to refill it");
         match verify::<S::Backend>(&self.remote, &self.readers, stream, &|_, _, _| {}).await? {
             Verified::Held { damaged } => {

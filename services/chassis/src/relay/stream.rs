@@ -14,13 +14,11 @@ use async_nats::{
 };
 use bus_schema::{Hash, Sequence, Source, Stream};
 
-use crate::{journal::Row, planted};
+use crate::{failpoint, journal::Row};
 
 /// A leader that has heard of most others within this time leads: they hear of it once a
 /// second, and elect another one after 4 s without a word at the earliest.
 const LEASE: Duration = Duration::from_secs(3);
-/// The bug that a direct get is believed.
-const TRUSTS_DIRECT_GET: &str = "relay-trusts-direct-get";
 
 /// A source's stream, asked through its leader alone: a direct get may answer from a
 /// replica that is behind.
@@ -76,7 +74,7 @@ impl Remote {
 
     /// What the stream holds; nothing if it is absent.
     pub(crate) async fn extent(&self) -> Result<Option<Extent>, async_nats::Error> {
-        if planted::is(TRUSTS_DIRECT_GET)
+        if failpoint!(RelayTrustsDirectGet)
             && let Some(extent) = self.extent_by_direct_get().await
         {
             return Ok(Some(extent));
@@ -135,7 +133,7 @@ impl Remote {
             max_age: std::time::Duration::ZERO,
             deny_delete: true,
             deny_purge: true,
-            allow_direct: planted::is(TRUSTS_DIRECT_GET),
+            allow_direct: failpoint!(RelayTrustsDirectGet),
             ..Default::default()
         };
         self.jetstream.create_stream(config).await?;
@@ -150,7 +148,7 @@ impl Remote {
         let stream = self.jetstream.get_stream_no_info(self.name()).await?;
         let message = match stream.get_raw_message(sequence.0).await {
             Ok(message) => message,
-            Err(_) if planted::is(TRUSTS_DIRECT_GET) => stream.direct_get(sequence.0).await?,
+            Err(_) if failpoint!(RelayTrustsDirectGet) => stream.direct_get(sequence.0).await?,
             Err(error) if is_missing(&error) => return Ok(None),
             Err(error) => return Err(error.into()),
         };

@@ -9,7 +9,7 @@ use bus_schema::{
 };
 use chassis::{
     content::{self, OpenError},
-    planted,
+    failpoint,
 };
 
 use super::{Author, Comment, Post, PostState, Revision};
@@ -273,10 +273,8 @@ impl State {
         let found = comment.and_then(|row| {
             let changed = &mut row.changed;
             let mut revisions = row.now.revisions.iter_mut();
-            let revision = match planted::is("decision-on-the-newest-revision") {
-                true => revisions.last()?,
-                false => revisions.find(|revision| revision.id == revision_id)?,
-            };
+            failpoint!(DecisionOnTheNewestRevision => return Some((revisions.last()?, changed)));
+            let revision = revisions.find(|revision| revision.id == revision_id)?;
             Some((revision, changed))
         });
         let Some((revision, changed)) = found else {

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use bus_schema::{CommentId, PostId, Sequence, Source, Time};
-use chassis::{Position, database, planted, rows};
+use chassis::{Position, database, failpoint, rows};
 use futures::future::BoxFuture;
 use sqlx::{AssertSqlSafe, FromRow, PgPool, SqlitePool};
 use tokio::sync::Semaphore;
@@ -243,11 +243,9 @@ const COMMENT: &str = "SELECT c.*, EXISTS (\
 
 /// The comments that are shown.
 fn comments() -> &'static str {
-    if planted::is("fallback-without-the-approval-filter") {
-        return "(SELECT c.*, r.time, r.body FROM comment c \
-                JOIN revision r ON r.comment_id = c.comment_id AND r.revision = c.revision)";
-    }
-    "public_comment_v1"
+    const ALL: &str =
+        "(SELECT c.*, r.time, r.body FROM comment c JOIN revision r USING (comment_id, revision))";
+    failpoint!(FallbackWithoutTheApprovalFilter => ALL, else "public_comment_v1")
 }
 
 const fn compare(order: Order) -> (&'static str, &'static str) {

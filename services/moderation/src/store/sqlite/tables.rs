@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use bus_schema::{CommentId, RevisionId, Site};
-use chassis::{bulk::Statement, planted};
+use chassis::{bulk::Statement, failpoint};
 use sqlx::{FromRow as _, SqliteConnection};
 use uuid::Uuid;
 
@@ -116,10 +116,7 @@ impl consume::Tables for Tables<'_> {
         let found =
             COMMENTS.fetch(self.0, ids, |query, id| query.bind(id.as_bytes().as_slice())).await?;
         let comments = found.iter().map(rows::Comment::from_row).collect::<Result<_, _>>()?;
-        let history = match planted::is("join-by-revision-number") {
-            true => &HISTORY_BY_NUMBER,
-            false => &HISTORY,
-        };
+        let history = failpoint!(JoinByRevisionNumber => &HISTORY_BY_NUMBER, else &HISTORY);
         let found =
             history.fetch(self.0, ids, |query, id| query.bind(id.as_bytes().as_slice())).await?;
         let revisions = found.iter().map(rows::Revision::from_row).collect::<Result<_, _>>()?;
