@@ -11,6 +11,7 @@ pub mod faults;
 mod nats;
 mod postgres;
 mod process;
+mod stranger;
 mod system;
 
 pub use access::Access;
@@ -21,6 +22,7 @@ pub use disk::SmallDisk;
 pub use nats::Nats;
 pub use postgres::{Postgres, Standby};
 pub use process::{Process, free_port, next_program, program, wait_until};
+pub use stranger::Stranger;
 pub use system::{Another, Databases, Disk, Service, Setup, System, http_get};
 
 /// What tests and benches return.

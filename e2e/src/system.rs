@@ -132,6 +132,8 @@ impl fmt::Display for Disk {
 /// How a system is set up.
 #[derive(Clone, Copy, Debug)]
 pub struct Setup {
+    /// What the installation is called.
+    pub installation: &'static str,
     /// Where the services keep what they own.
     pub databases: Databases,
     /// How many NATS servers there are; the streams have as many replicas.
@@ -154,6 +156,7 @@ impl Setup {
     /// Everything real, one NATS server, and nothing that can be made to fail but processes.
     pub const fn new(databases: Databases) -> Self {
         Self {
+            installation: "e2e",
             databases,
             nats_servers: 1,
             is_proxied: false,
@@ -273,7 +276,11 @@ impl System {
     }
 
     /// How a replica is set up.
-    fn environment(&self, service: Service, replica: usize) -> Result<Vec<(&'static str, String)>> {
+    pub(crate) fn environment(
+        &self,
+        service: Service,
+        replica: usize,
+    ) -> Result<Vec<(&'static str, String)>> {
         let folder = self.folder.path();
         let name = service.as_str();
         let (grpc, http) = self.ports[service as usize][replica];
@@ -289,6 +296,7 @@ impl System {
             ("AGORA_SERVER__LISTEN", format!("127.0.0.1:{grpc}")),
             ("AGORA_SERVER__HTTP_LISTEN", format!("127.0.0.1:{http}")),
             ("AGORA_SERVER__SECRET", "the secret that all replicas share".to_owned()),
+            ("AGORA_INSTALLATION__NAME", self.setup.installation.to_owned()),
             ("AGORA_NATS__URL", url),
             ("AGORA_NATS__REPLICAS", self.setup.nats_servers.to_string()),
             ("AGORA_NATS__REFILL_STREAMS", self.setup.refills_streams.to_string()),
@@ -605,6 +613,12 @@ fn place(folder: &Path, disk: Disk) -> PathBuf {
 
 /// What a server on loopback answers with 200, within a second.
 pub async fn http_get(port: u16, path: &str) -> Option<String> {
+    let (head, body) = http_answer(port, path).await?;
+    head.starts_with("HTTP/1.1 200").then_some(body)
+}
+
+/// What a server on loopback answers within a second: the head, and the body.
+pub(crate) async fn http_answer(port: u16, path: &str) -> Option<(String, String)> {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     let get = async {
@@ -618,5 +632,5 @@ pub async fn http_get(port: u16, path: &str) -> Option<String> {
     };
     let answer = timeout(Duration::from_secs(1), get).await.ok()?.ok()?;
     let (head, body) = answer.split_once("\r\n\r\n")?;
-    head.starts_with("HTTP/1.1 200").then(|| body.to_owned())
+    Some((head.to_owned(), body.to_owned()))
 }

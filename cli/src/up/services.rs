@@ -19,10 +19,11 @@ pub async fn start(
     let common = config.host(folder, nats_url);
     let mut host = Host::open(&common, "agora").await?;
     let database = |file: &str| Database { path: folder.file(file), ..Database::default() };
-    let chassis::config::Host { server, nats, auth, telemetry, owners } = common;
+    let chassis::config::Host { server, installation, nats, auth, telemetry, owners } = common;
 
     let post = agora_post::Config {
         server: server.clone(),
+        installation: installation.clone(),
         nats: nats.clone(),
         auth: auth.clone(),
         telemetry: telemetry.clone(),
@@ -31,6 +32,7 @@ pub async fn start(
     agora_post::mount(&mut host, &post).await?;
     let comment = agora_comment::Config {
         server: server.clone(),
+        installation: installation.clone(),
         nats: nats.clone(),
         auth: auth.clone(),
         telemetry: telemetry.clone(),
@@ -44,6 +46,7 @@ pub async fn start(
     agora_comment::mount(&mut host, &comment).await?;
     let moderation = agora_moderation::Config {
         server: server.clone(),
+        installation: installation.clone(),
         nats: nats.clone(),
         auth: auth.clone(),
         telemetry: telemetry.clone(),
@@ -60,6 +63,7 @@ pub async fn start(
     };
     let query = agora_query::Config {
         server,
+        installation,
         nats,
         auth,
         telemetry,

@@ -38,7 +38,7 @@ const CUTS: &[Fault] = &[
 ];
 
 /// All of them.
-pub const ALL: [Planted; 20] = [
+pub const ALL: [Planted; 21] = [
     Planted { name: "publish-without-the-fence", place: REPLICAS, faults: CUTS },
     Planted { name: "answer-without-a-commit", place: FILES, faults: &[KILL_COMMENT] },
     Planted {
@@ -96,6 +96,11 @@ pub const ALL: [Planted; 20] = [
         faults: &[Fault::RestoreBesideLag(Source::Comment)],
     },
     Planted { name: "backup-unnoticed", place: SERVER, faults: AFTER_BACKUP },
+    Planted {
+        name: "installation-ignored",
+        place: FILES,
+        faults: &[Fault::Intrude(Service::Comment)],
+    },
 ];
 
 impl Planted {

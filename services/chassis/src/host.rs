@@ -44,7 +44,7 @@ use tonic_health::ServingStatus;
 use tower::Service;
 
 use crate::{
-    Keys,
+    Bus, Keys,
     admin::{Journal, Journals, Keeps, Streams},
     auth::{self, Verifier},
     config,
@@ -91,6 +91,7 @@ pub struct Host {
     grpc: TcpListener,
     addresses: Addresses,
     nats: async_nats::Client,
+    bus: Bus,
     verifier: Verifier,
     parts: Parts,
     tasks: Tasks,
@@ -125,6 +126,7 @@ impl Host {
         telemetry::install_metrics();
         telemetry::tell_program(name);
         check(&config.server)?;
+        let installation = config.installation.parse()?;
         let verifier = Verifier::new(&config.auth)
             .map_err(|(path, source)| StartError::PublicKey { path, source })?;
         let settings = config.server.clone();
@@ -149,6 +151,7 @@ impl Host {
 
         let nats = Nats::connect(&config.nats, name).await?;
         let client = nats.client.clone();
+        let bus = Bus::new(async_nats::jetstream::new(client.clone()), installation);
         let suspicions = Suspicions::default();
         tasks.spawn("NATS watch", endless(nats.watch(parts.part("NATS"), shutdown.clone())));
         tasks.spawn("metrics upkeep", endless(telemetry::upkeep(shutdown.clone())));
@@ -157,6 +160,7 @@ impl Host {
             grpc,
             addresses: Addresses { grpc: grpc_address, http: http_address },
             nats: client,
+            bus,
             verifier,
             parts,
             tasks,
@@ -202,9 +206,9 @@ impl Host {
         self.nats.clone()
     }
 
-    /// JetStream on the connection to NATS.
-    pub fn jetstream(&self) -> async_nats::jetstream::Context {
-        async_nats::jetstream::new(self.nats())
+    /// The streams of this installation.
+    pub fn bus(&self) -> Bus {
+        self.bus.clone()
     }
 
     /// Whom consumers ask where a stream is not what it was.

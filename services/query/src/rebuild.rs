@@ -11,10 +11,9 @@ mod gauges;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use async_nats::jetstream;
 use bus_schema::{Checkpoint, Source};
 use chassis::{
-    Host, Position,
+    Bus, Host, Position,
     consumer::{Batch, Owners, Sink, read_to},
     planted,
 };
@@ -54,7 +53,7 @@ pub(crate) struct Rebuilder {
     folder: Folder,
     reader: Reader,
     readers: u32,
-    jetstream: jetstream::Context,
+    bus: Bus,
     owners: Owners,
     shutdown: CancellationToken,
     /// One rebuild at a time, and none while the view is copied.
@@ -110,7 +109,7 @@ impl Rebuilder {
             folder,
             reader,
             readers,
-            jetstream: host.jetstream(),
+            bus: host.bus(),
             owners: host.owners(),
             shutdown: host.shutdown(),
             running: Arc::default(),
@@ -206,7 +205,7 @@ impl Rebuilder {
         wanted: impl Fn() -> Position,
     ) -> Result<View, RebuildError> {
         let began = view.position().await?;
-        let mut beside = Beside::start(view, &self.jetstream, &self.owners).await?;
+        let mut beside = Beside::start(view, &self.bus, &self.owners).await?;
         let mut said = Instant::now();
         let mut wanted_now;
         loop {
@@ -262,7 +261,7 @@ impl Rebuilder {
         let wanted = frozen.checkpoints.iter().filter(|(source, _)| sources.contains(source));
         for (source, to) in wanted.copied() {
             let from = view.checkpoint(source).await?;
-            let deliveries = read_to(&self.jetstream, source, from, to).await?;
+            let deliveries = read_to(&self.bus, source, from, to).await?;
             if !deliveries.is_empty() {
                 missing.push(Batch { source, from, to, deliveries });
             }

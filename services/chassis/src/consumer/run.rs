@@ -1,6 +1,5 @@
 use std::{convert::Infallible, time::Duration};
 
-use async_nats::jetstream;
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use bus_schema::{Checkpoint, Source};
 use tokio::{
@@ -16,7 +15,9 @@ use super::{
     lag,
     read::{ReadError, fill},
 };
-use crate::{Error, Host, Watermarks, host::Health, leader::Leadership, telemetry};
+use crate::{
+    Bus, Error, Host, Watermarks, bus::StreamError, host::Health, leader::Leadership, telemetry,
+};
 
 /// A batch should keep other work waiting no longer than this.
 const BATCH_TIME: Duration = Duration::from_millis(10);
@@ -28,6 +29,8 @@ const MAX_LINGER: Duration = Duration::from_millis(20);
 const MIN_BATCH: usize = 128;
 /// How often it is looked whether the sink still is where it was, while no event comes.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How often it is looked whether a stream still is another installation's.
+const ASK_EVERY: Duration = Duration::from_secs(3);
 /// A session that lasted this long was a success: the next failure starts with a short
 /// pause again.
 const STEADY: Duration = Duration::from_secs(10);
@@ -37,7 +40,7 @@ pub struct Consumer<K: Sink> {
     source: Source,
     sink: K,
     leadership: Leadership,
-    jetstream: jetstream::Context,
+    bus: Bus,
     owners: Owners,
     shutdown: CancellationToken,
     health: Health,
@@ -59,7 +62,7 @@ pub fn spawn<K: Sink>(
         source,
         sink,
         leadership,
-        jetstream: host.jetstream(),
+        bus: host.bus(),
         owners: host.owners(),
         shutdown: host.shutdown(),
         health: host.health(&name),
@@ -90,7 +93,7 @@ pub enum Ended {
 /// # Errors
 /// [`Ended`].
 pub async fn session<K: Sink>(
-    jetstream: &jetstream::Context,
+    bus: &Bus,
     owners: &Owners,
     source: Source,
     sink: &K,
@@ -99,10 +102,10 @@ pub async fn session<K: Sink>(
     let from = sink.checkpoint(source).await.map_err(Ended::Apply)?;
     let (events, mut delivered) = mpsc::channel(MAX_READ_AHEAD);
     let (end, ended) = oneshot::channel();
-    let (jetstream, owners) = (jetstream.clone(), owners.clone());
+    let (bus, owners) = (bus.clone(), owners.clone());
     // A task of its own: decoding and hashing run beside the SQL.
     let _reader = AbortOnDropHandle::new(tokio::spawn(async move {
-        let error = follow(&jetstream, &owners, source, from, &events).await;
+        let error = follow(&bus, &owners, source, from, &events).await;
         end.send(error).ok();
     }));
     starts();
@@ -131,6 +134,15 @@ impl<K: Sink> Consumer<K> {
         }
     }
 
+    /// Waits as long as the stream is another installation's: the log has said so, once for all
+    /// who read it.
+    async fn wait_for_own(&self) {
+        while let Err(StreamError::Foreign(foreign)) = self.bus.stream(self.source).await {
+            self.health.set_ready(true, &foreign.to_string());
+            sleep(ASK_EVERY).await;
+        }
+    }
+
     /// Reads and applies; after an error starts again at the sink's checkpoint, with
     /// pauses that grow.
     async fn run_sessions(&self) {
@@ -140,16 +152,18 @@ impl<K: Sink> Consumer<K> {
             .without_max_times();
         let mut pause = pauses.build();
         loop {
+            self.wait_for_own().await;
             let started = Instant::now();
             let starts = || self.health.set_ready(true, "running");
             let Err(ended) =
-                session(&self.jetstream, &self.owners, self.source, &self.sink, starts).await;
+                session(&self.bus, &self.owners, self.source, &self.sink, starts).await;
             let text = crate::error::chain(&ended);
             match ended {
                 // While a stream or NATS is absent this repeats: not worth a warning.
                 Ended::Read(ReadError::Unavailable { .. }) => {
                     tracing::info!(source = %self.source, error = %text, "consumer waits");
                 }
+                Ended::Read(ReadError::Foreign(_)) => continue,
                 Ended::Read(ReadError::Replaced { .. }) => {
                     tracing::warn!(source = %self.source, error = %text, "trying the stream again");
                     continue;

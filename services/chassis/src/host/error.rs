@@ -2,7 +2,7 @@ use std::{io, net::SocketAddr, path::PathBuf};
 
 use crate::{
     auth::{MethodsError, token::KeyError},
-    config::ConfigError,
+    config::{ConfigError, InstallationError},
     database::OpenError,
     keys::KeysError,
     telemetry::TelemetryError,
@@ -25,6 +25,9 @@ pub enum StartError {
         /// What is wrong.
         what: String,
     },
+    /// The process does not know which installation it belongs to.
+    #[error(transparent)]
+    Installation(#[from] InstallationError),
     /// Telemetry cannot be started.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
