@@ -8,6 +8,7 @@
 mod chain;
 mod event;
 mod id;
+mod installation;
 mod site;
 mod source;
 mod stream;
@@ -17,6 +18,7 @@ mod time;
 pub use chain::{Checkpoint, Hash, Sequence};
 pub use event::{DecodeError, Event, Kind, RequestMark, kind_name, plain};
 pub use id::{CommentId, DecisionId, EventId, InvalidId, PostId, RequestId, RevisionId};
+pub use installation::{Installation, InvalidInstallation};
 pub use site::{InvalidSite, Site};
 pub use source::{Source, UnknownSource};
 pub use stream::Stream;

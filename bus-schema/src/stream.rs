@@ -23,6 +23,8 @@ pub struct Stream {
 impl Stream {
     /// A message carries the hash of its event here, as 64 hexadecimal digits.
     pub const HASH_HEADER: &'static str = "Agora-Hash";
+    /// A stream's metadata carries the name of the installation that it belongs to here.
+    pub const INSTALLATION_KEY: &'static str = "agora-installation";
     /// A message carries its W3C trace context here.
     pub const TRACE_HEADER: &'static str = "traceparent";
 

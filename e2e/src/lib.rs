@@ -12,6 +12,7 @@ mod nats;
 mod postgres;
 mod process;
 mod proxy;
+mod stranger;
 mod system;
 
 pub use access::Access;
@@ -23,6 +24,7 @@ pub use nats::Nats;
 pub use postgres::{Postgres, Standby};
 pub use process::{Process, free_port, next_program, program, wait_until};
 pub use proxy::Proxy;
+pub use stranger::Stranger;
 pub use system::{Another, Databases, Disk, Service, Setup, System, http_answer, http_get};
 
 /// What tests and benches return.

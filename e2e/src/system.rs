@@ -53,6 +53,8 @@ struct Replica {
 /// How a system is set up.
 #[derive(Clone, Copy, Debug)]
 pub struct Setup {
+    /// What the installation is called.
+    pub installation: &'static str,
     /// Where the services keep what they own.
     pub databases: Databases,
     /// How many NATS servers there are; the streams have as many replicas.
@@ -75,6 +77,7 @@ impl Setup {
     /// Everything real, one NATS server, and nothing that can be made to fail but processes.
     pub const fn new(databases: Databases) -> Self {
         Self {
+            installation: "e2e",
             databases,
             nats_servers: 1,
             is_proxied: false,
@@ -194,7 +197,11 @@ impl System {
     }
 
     /// How a replica is set up.
-    fn environment(&self, service: Service, replica: usize) -> Result<Vec<(&'static str, String)>> {
+    pub(crate) fn environment(
+        &self,
+        service: Service,
+        replica: usize,
+    ) -> Result<Vec<(&'static str, String)>> {
         let folder = self.folder.path();
         let name = service.as_str();
         let (grpc, http) = self.ports[service as usize][replica];
@@ -210,6 +217,7 @@ impl System {
             ("AGORA_SERVER__LISTEN", format!("127.0.0.1:{grpc}")),
             ("AGORA_SERVER__HTTP_LISTEN", format!("127.0.0.1:{http}")),
             ("AGORA_SERVER__SECRET", "the secret that all replicas share".to_owned()),
+            ("AGORA_INSTALLATION__NAME", self.setup.installation.to_owned()),
             ("AGORA_NATS__URL", url),
             ("AGORA_NATS__REPLICAS", self.setup.nats_servers.to_string()),
             ("AGORA_NATS__REFILL_STREAMS", self.setup.refills_streams.to_string()),

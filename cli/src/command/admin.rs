@@ -1,5 +1,6 @@
 //! `agora admin`: what operators do.
 
+mod adopt;
 pub mod dead_letters;
 pub mod moving;
 pub mod rebuild;
@@ -26,7 +27,7 @@ pub enum Command {
     Rebuild(rebuild::Command),
     /// Make a source's database again, from its journal and its stream
     Restore(restore::Restore),
-    /// Compare streams with their journals, and fill damaged ones again
+    /// Compare streams with their journals, fill damaged ones again, and take over others'
     #[command(subcommand)]
     Stream(stream::Command),
 }

@@ -10,6 +10,7 @@ use crate::{error::Error, output};
 
 const EXAMPLES: &str = "\
 Examples:
+  export AGORA_INSTALLATION__NAME=team-a/agora    # needed: the same for all services of one Agora
   agora serve post --database /var/lib/agora/post.db --nats-url nats://nats:4222
   agora serve comment --config comment.toml
   agora serve query --listen 127.0.0.1:0 --http-listen 127.0.0.1:0

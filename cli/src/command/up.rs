@@ -77,7 +77,7 @@ pub async fn run(options: &Options, arguments: Arguments) -> Result<(), Error> {
         nats: NatsFlags { port: arguments.nats_port, url: arguments.nats_url },
     };
     let defaults = Config::default();
-    let config = chassis::config::load(defaults, arguments.config.as_deref(), flags)?;
+    let mut config = chassis::config::load(defaults, arguments.config.as_deref(), flags)?;
     if arguments.print_config {
         return output::print(chassis::config::print(&config));
     }
@@ -91,6 +91,9 @@ pub async fn run(options: &Options, arguments: Arguments) -> Result<(), Error> {
     }
     folder.remove_run();
     data::make_keys(&folder)?;
+    if config.installation.name.is_none() {
+        config.installation.name = Some(data::installation(&folder)?);
+    }
     match config.nats.url.clone() {
         Some(url) => serve(options, &config, &folder, url, None).await,
         None => {

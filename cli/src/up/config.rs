@@ -17,6 +17,7 @@ const NATS_PORT: u16 = 7_422;
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     pub server: config::Server,
+    pub installation: config::Installation,
     pub nats: Nats,
     pub auth: config::Auth,
     pub telemetry: config::Telemetry,
@@ -53,6 +54,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             server: config::Server::default(),
+            installation: config::Installation::default(),
             nats: Nats::default(),
             auth: config::Auth::default(),
             telemetry: config::Telemetry {
@@ -105,6 +107,7 @@ impl Config {
         auth.public_keys.push(folder.file(data::PUBLIC_KEY));
         config::Host {
             server: self.server.clone(),
+            installation: self.installation.clone(),
             nats: config::Nats {
                 url,
                 replicas: self.nats.replicas,

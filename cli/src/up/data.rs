@@ -6,7 +6,9 @@ use std::{
     path::Path,
 };
 
+use bus_schema::Installation;
 use chassis::auth::token;
+use uuid::Uuid;
 
 use crate::{error::Error, file, folder::Folder};
 
@@ -14,6 +16,9 @@ use crate::{error::Error, file, folder::Folder};
 pub const PRIVATE_KEY: &str = "key.pem";
 /// What services verify tokens with.
 pub const PUBLIC_KEY: &str = "key.pub.pem";
+
+/// What the installation is called, if its configuration does not say so.
+const INSTALLATION: &str = "installation";
 
 /// The lock of a data folder, held while `agora up` runs.
 pub struct Lock {
@@ -61,6 +66,27 @@ pub fn make_keys(folder: &Folder) -> Result<(), Error> {
     file::write(&private, &pair.private_pem, 0o600).map_err(Error::file("write", &private))
 }
 
+/// The name of the installation: made once, so that its streams are known as its own whatever
+/// NATS server they are on.
+pub fn installation(folder: &Folder) -> Result<String, Error> {
+    let path = folder.file(INSTALLATION);
+    match fs::read_to_string(&path) {
+        Ok(text) => {
+            let name = text.trim().parse::<Installation>();
+            let what = format!("{} holds no name of an installation", path.display());
+            Ok(name.map_err(Error::failed(what))?.to_string())
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // The last digits are random.
+            let digits = Uuid::now_v7().simple().to_string();
+            let name = format!("agora-{}", &digits[20..]);
+            file::write(&path, &format!("{name}\n"), 0o644).map_err(Error::file("write", &path))?;
+            Ok(name)
+        }
+        Err(error) => Err(Error::file("read", &path)(error)),
+    }
+}
+
 /// What people wrote and the key that signs are nobody else's business.
 fn make_folder(path: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
@@ -97,6 +123,22 @@ mod tests {
         let folder = Folder::find(Some(&file.join("data"))).unwrap();
         let refused = lock(&folder).err().unwrap().to_string();
         assert!(refused.starts_with("cannot use the data folder"), "{refused}");
+    }
+
+    #[test]
+    fn the_installation_is_named_once() {
+        let (_directory, folder) = folder();
+        let _lock = lock(&folder).unwrap();
+        let name = installation(&folder).unwrap();
+        assert!(name.starts_with("agora-") && name.parse::<Installation>().is_ok(), "{name}");
+        assert_eq!(installation(&folder).unwrap(), name);
+
+        let (_directory, another) = self::folder();
+        let _lock = lock(&another).unwrap();
+        assert_ne!(installation(&another).unwrap(), name);
+        fs::write(another.file(INSTALLATION), "two words\n").unwrap();
+        let refused = installation(&another).unwrap_err().to_string();
+        assert!(refused.ends_with("holds no name of an installation"), "{refused}");
     }
 
     #[test]

@@ -20,12 +20,13 @@ pub async fn start(
     let common = config.host(folder, nats_url);
     let mut host = Host::open(&common, "agora").await?;
     let database = |file: &str| Database { path: folder.file(file), ..Database::default() };
-    let chassis::config::Host { server, nats, auth, telemetry } = common;
+    let chassis::config::Host { server, installation, nats, auth, telemetry } = common;
     // All owners are in this process.
     let (owners, mut registry) = (Owners::default(), Registry::default());
 
     let post = agora_post::Config {
         server: server.clone(),
+        installation: installation.clone(),
         nats: nats.clone(),
         auth: auth.clone(),
         telemetry: telemetry.clone(),
@@ -34,6 +35,7 @@ pub async fn start(
     agora_post::mount(&mut host, &mut registry, &post).await?;
     let comment = agora_comment::Config {
         server: server.clone(),
+        installation: installation.clone(),
         nats: nats.clone(),
         auth: auth.clone(),
         telemetry: telemetry.clone(),
@@ -47,6 +49,7 @@ pub async fn start(
     agora_comment::mount(&mut host, &mut registry, &comment).await?;
     let moderation = agora_moderation::Config {
         server: server.clone(),
+        installation: installation.clone(),
         nats: nats.clone(),
         auth: auth.clone(),
         telemetry: telemetry.clone(),
@@ -63,6 +66,7 @@ pub async fn start(
     };
     let query = agora_query::Config {
         server,
+        installation,
         nats,
         auth,
         telemetry,

@@ -29,16 +29,21 @@ pub struct Up {
 
 impl Up {
     pub fn start() -> Self {
+        Self::start_with(&["--nats-port", "0"])
+    }
+
+    fn start_with(arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let child = Self::spawn(folder.path());
+        let child = Self::spawn(folder.path(), arguments);
         let mut up = Self { child, folder };
         up.ready();
         up
     }
 
-    fn spawn(folder: &Path) -> Child {
+    fn spawn(folder: &Path, arguments: &[&str]) -> Child {
         let any = "127.0.0.1:0";
-        agora(&["up", "--listen", any, "--http-listen", any, "--nats-port", "0"])
+        agora(&["up", "--listen", any, "--http-listen", any])
+            .args(arguments)
             .args(["--data", text(folder)])
             .stdout(Stdio::null())
             .stderr(File::create(folder.join("up.log")).unwrap())
@@ -108,6 +113,29 @@ fn posts_are_created_and_read() {
 }
 
 #[test]
+fn a_second_one_on_the_same_nats_server_leaves_the_first_alone() {
+    let first = Up::start();
+    first.agora(&["post", "create", "--title", "first"]);
+    let nats = first.run()["nats"].as_str().unwrap().to_owned();
+    let second = Up::start_with(&["--nats-url", &nats]);
+    let data = text(second.folder.path());
+    wait_until("it to refuse", || {
+        let arguments = ["post", "create", "--title", "second", "--data", data];
+        let line = refused(&mut agora(&arguments));
+        line.contains("belongs to another installation, agora-")
+    });
+    assert_eq!(second.agora(&["post", "list", "--json"]), "");
+
+    first.agora(&["post", "create", "--title", "more"]);
+    let status = first.agora(&["admin", "stream", "status", "post", "--json"]);
+    let status: Value = serde_json::from_str(&status).unwrap();
+    assert_eq!(status["messages"], 2, "{status}");
+    let name = std::fs::read_to_string(first.folder.path().join("installation")).unwrap();
+    assert_eq!(status["installation"], name.trim_end(), "{status}");
+    first.agora(&["verify"]);
+}
+
+#[test]
 fn the_nats_server_ends_with_agora() {
     let mut up = Up::start();
     let nats = up.nats_process();
@@ -127,7 +155,7 @@ fn the_nats_server_ends_when_agora_is_killed_and_a_new_one_starts() {
     up.child.wait().unwrap();
     wait_until("the end of nats-server", || !is_running(nats));
     std::fs::remove_file(up.folder.path().join("run.json")).unwrap();
-    up.child = Up::spawn(up.folder.path());
+    up.child = Up::spawn(up.folder.path(), &["--nats-port", "0"]);
     up.ready();
     assert_ne!(up.nats_process(), nats);
 }

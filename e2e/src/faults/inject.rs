@@ -2,6 +2,7 @@
 
 mod damage;
 mod disk;
+mod intrude;
 mod lag;
 mod poison;
 mod take_back;
@@ -234,6 +235,7 @@ impl<'s> Injector<'s> {
                 }
                 Ok(())
             }
+            Fault::Intrude(service) => self.intrude(service).await,
             Fault::Poison(source) => self.poison(source).await,
             Fault::TakeBack(source) => self.take_back(source, load).await,
         }

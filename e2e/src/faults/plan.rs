@@ -125,6 +125,8 @@ pub enum Fault {
     RebuildView,
     /// A service's database and its stream go back together by some moments.
     TakeBack(Source),
+    /// A service of another installation starts on the same NATS server, with an empty database.
+    Intrude(Service),
     /// A journal gets an event of a type that no program knows, and more of the same
     /// aggregate after it.
     Poison(Source),
@@ -186,6 +188,9 @@ impl fmt::Display for Fault {
             Self::LoseView => write!(f, "lose the view"),
             Self::RebuildView => write!(f, "rebuild the view"),
             Self::TakeBack(source) => write!(f, "take {source} back, its database and its stream"),
+            Self::Intrude(service) => {
+                write!(f, "start another installation's {service} on the same NATS server")
+            }
             Self::Poison(source) => write!(f, "poison the journal of {source}"),
         }
     }
@@ -277,6 +282,7 @@ const EVERYWHERE: &[Kind] = &[
     |draw| Fault::FillDisk(Disk::Service(Service::Query), draw.outage()),
     |_| Fault::LoseView,
     |_| Fault::RebuildView,
+    |draw| Fault::Intrude(draw.service()),
 ];
 
 /// What can fail if there is one NATS server. Nobody notices a byte that a cluster has on

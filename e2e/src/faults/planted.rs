@@ -64,6 +64,7 @@ const fn provoked(bug: Bug) -> (Place, &'static [Fault]) {
         Bug::RefillWithoutProof => (FILES, &[Fault::RestoreBesideDamage(Source::Comment)]),
         Bug::RelayTrustsDirectGet => (CLUSTER, &[Fault::RestoreBesideLag(Source::Comment)]),
         Bug::BackupUnnoticed => (SERVER, AFTER_BACKUP),
+        Bug::InstallationIgnored => (FILES, &[Fault::Intrude(Service::Comment)]),
     }
 }
 

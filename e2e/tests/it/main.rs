@@ -12,6 +12,7 @@ mod fallback;
 mod fork;
 mod heal;
 mod health;
+mod installation;
 mod kill;
 mod metrics;
 mod moving;

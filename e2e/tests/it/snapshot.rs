@@ -12,7 +12,7 @@ use agora_proto::{
     post::v1::{ClosePostRequest, UpdatePostRequest},
 };
 use bus_schema::Source;
-use e2e::{Another, Client, Result, Role, Service, System, faults, program, wait_until};
+use e2e::{Another, Client, Result, Role, Service, Stranger, System, faults, program, wait_until};
 use futures::{StreamExt as _, stream::BoxStream};
 use tokio::{net::TcpListener, process::Command, task::JoinHandle};
 use tokio_stream::wrappers::TcpListenerStream;
@@ -263,7 +263,9 @@ async fn a_snapshot_that_does_not_fit_is_not_taken() -> Result {
     damaged[4_096..bytes.len() / 2].fill(0xff);
     let newer = SnapshotHeader { schema_version: header.schema_version + 1, ..header.clone() };
     let elsewhere = SnapshotHeader { position: "comment:1".into(), ..header.clone() };
+    let foreign = SnapshotHeader { installation: Stranger::INSTALLATION.into(), ..header.clone() };
     let cases = [
+        ("foreign", peer(foreign, bytes.clone()), "of another installation, the-other/agora"),
         ("newer", peer(newer, bytes.clone()), "version 4 of the schema"),
         ("flipped", peer(header.clone(), flipped), "its hash is another"),
         ("damaged", peer(hashed(&damaged), damaged), "cannot be gone on with"),

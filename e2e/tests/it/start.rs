@@ -23,6 +23,7 @@ impl Alone {
             ("AGORA_SERVER__LISTEN", address(grpc)),
             ("AGORA_SERVER__HTTP_LISTEN", address(http)),
             ("AGORA_SERVER__SECRET", "the secret that all replicas share".to_owned()),
+            ("AGORA_INSTALLATION__NAME", "alone".to_owned()),
         ];
         environment.extend_from_slice(settings);
         let log = folder.join(format!("{service}.log"));

@@ -4,6 +4,7 @@
 //! A variable is named `AGORA_<SECTION>__<KEY>`, with two underscores; a list is
 //! written `["a", "b"]`. Variables without two underscores are none of these.
 
+mod installation;
 mod layers;
 mod secret;
 
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::host::Tls;
 
+pub use installation::{Installation, InstallationError};
 pub use layers::{ConfigError, load, print};
 pub use secret::Secret;
 
@@ -25,6 +27,8 @@ pub use secret::Secret;
 pub struct Host {
     /// Where it listens and how much it takes.
     pub server: Server,
+    /// Which Agora it is.
+    pub installation: Installation,
     /// The bus.
     pub nats: Nats,
     /// Whose tokens are believed.

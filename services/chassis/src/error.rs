@@ -7,6 +7,8 @@ use std::{collections::HashMap, time::Duration};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
+use crate::bus::Foreign;
+
 /// The domain of every `google.rpc.ErrorInfo`.
 pub const DOMAIN: &str = "agora";
 
@@ -107,6 +109,9 @@ pub enum Error {
     /// The journal and the stream differ; writes have stopped.
     #[error("writes have stopped: {0}")]
     Halted(String),
+    /// The stream is not this installation's.
+    #[error(transparent)]
+    Foreign(Foreign),
     /// The database does not answer, or the outcome of a commit is unknown.
     #[error("the database is unavailable")]
     Unavailable(#[source] sqlx::Error),
@@ -190,6 +195,8 @@ impl Explain for Error {
             Self::Halted(_) => {
                 Fault::new(Code::Unavailable, "WRITES_HALTED").retry_after(Duration::from_secs(30))
             }
+            Self::Foreign(foreign) => Fault::new(Code::FailedPrecondition, "STREAM_FOREIGN")
+                .with("installation", foreign.theirs.as_deref().unwrap_or_default()),
             Self::Unavailable(_) => {
                 Fault::new(Code::Unavailable, "DATABASE_UNAVAILABLE").retry_after(soon)
             }

@@ -27,25 +27,12 @@ use std::{
     time::Duration,
 };
 
-use ::http::{Request, Response};
 use agora_proto::FILE_DESCRIPTOR_SET;
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 use tonic::{body::Body, server::NamedService, service::Routes};
 use tonic_health::ServingStatus;
 use tower::Service;
-
-use crate::{
-    Keys,
-    auth::{self, Verifier},
-    config, telemetry,
-};
-
-pub use error::{RunError, StartError};
-pub use health::{Health, LIVENESS};
-pub use nats::{Names, NatsError, Tls, TlsError};
-pub use running::Running;
-pub(crate) use signals::Signals;
 
 use self::{
     allowed::Hosts,
@@ -55,6 +42,19 @@ use self::{
     nats::Nats,
     tasks::Tasks,
 };
+use crate::{
+    Bus, Keys,
+    auth::{self, Verifier},
+    config, telemetry,
+};
+
+use ::http::{Request, Response};
+
+pub use error::{RunError, StartError};
+pub use health::{Health, LIVENESS};
+pub use nats::{Names, NatsError, Tls, TlsError};
+pub use running::Running;
+pub(crate) use signals::Signals;
 
 /// How many bytes an answer's message may have; give it to
 /// `max_encoding_message_size`. It is what gRPC clients take by default.
@@ -78,6 +78,7 @@ pub struct Host {
     grpc: TcpListener,
     addresses: Addresses,
     nats: async_nats::Client,
+    bus: Bus,
     verifier: Verifier,
     parts: Parts,
     tasks: Tasks,
@@ -107,6 +108,7 @@ impl Host {
         telemetry::install_metrics();
         telemetry::tell_program(name);
         check(&config.server)?;
+        let installation = config.installation.parse()?;
         let verifier = Verifier::new(&config.auth)
             .map_err(|(path, source)| StartError::PublicKey { path, source })?;
         let settings = config.server.clone();
@@ -131,6 +133,7 @@ impl Host {
 
         let nats = Nats::connect(&config.nats, name).await?;
         let client = nats.client.clone();
+        let bus = Bus::new(async_nats::jetstream::new(client.clone()), installation);
         tasks.spawn("NATS watch", endless(nats.watch(parts.part("NATS"), shutdown.clone())));
         tasks.spawn("metrics upkeep", endless(telemetry::upkeep(shutdown.clone())));
         Ok(Self {
@@ -138,6 +141,7 @@ impl Host {
             grpc,
             addresses: Addresses { grpc: grpc_address, http: http_address },
             nats: client,
+            bus,
             verifier,
             parts,
             tasks,
@@ -178,9 +182,9 @@ impl Host {
         self.nats.clone()
     }
 
-    /// JetStream on the connection to NATS.
-    pub fn jetstream(&self) -> async_nats::jetstream::Context {
-        async_nats::jetstream::new(self.nats())
+    /// The streams of this installation.
+    pub fn bus(&self) -> Bus {
+        self.bus.clone()
     }
 
     /// Is cancelled when the process begins to shut down: watches and tasks end then.

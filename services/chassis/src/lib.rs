@@ -14,6 +14,7 @@
 mod admin;
 pub mod auth;
 pub mod bulk;
+pub mod bus;
 pub mod call;
 pub mod committer;
 pub mod config;
@@ -47,6 +48,7 @@ pub mod telemetry;
 pub mod testing;
 pub mod version;
 
+pub use bus::Bus;
 pub use call::Call;
 pub use error::{Error, Explain, status};
 pub use host::{Host, Running, StartError};

@@ -53,6 +53,8 @@ pub enum Bug {
     RelayTrustsDirectGet,
     /// A database that was put back is not noticed.
     BackupUnnoticed,
+    /// Every stream is taken for one's own, whatever installation it names.
+    InstallationIgnored,
 }
 
 impl Bug {

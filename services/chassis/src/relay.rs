@@ -5,6 +5,7 @@
 //! hash. It never guesses: the comparison says what is there, and on anything that this
 //! program cannot heal writes stop.
 
+mod adopt;
 mod compare;
 mod damage;
 mod keeper;
@@ -15,6 +16,7 @@ mod stream;
 mod verify;
 mod watch;
 
+pub(crate) use adopt::{AdoptError, Adopted};
 pub(crate) use keeper::{Checked, Keeper, Orders, Proof};
 pub(crate) use restore::{RestoreError, Restored};
 pub(crate) use run::{Healing, Relay};

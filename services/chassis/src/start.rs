@@ -71,7 +71,7 @@ pub async fn start<S: Store>(
     });
 
     let stream = Stream::of(source, settings.nats.replicas, settings.nats.max_bytes);
-    let (remote, orders) = (Remote::new(host.jetstream(), stream), Orders::default());
+    let (remote, orders) = (Remote::new(host.bus(), stream), Orders::default());
     let keeper = Keeper::new(
         remote.clone(),
         readers.clone(),

@@ -35,6 +35,11 @@ pub fn server() -> config::Server {
     config::Server { listen: any, http_listen: any, ..Default::default() }
 }
 
+/// `[installation]` of everything in tests.
+pub fn installation() -> config::Installation {
+    config::Installation { name: Some("test".into()) }
+}
+
 /// Asks until there is an answer, at most for [`PATIENCE`].
 ///
 /// # Panics

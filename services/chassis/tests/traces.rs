@@ -70,6 +70,7 @@ async fn a_call_is_a_child_of_what_its_caller_traces() {
     assert!(telemetry::init(&settings, "agora-test").is_err(), "once per process");
 
     let mut config = config::Host::default();
+    config.installation.name = Some("test".into());
     config.server.listen = "127.0.0.1:0".parse().unwrap();
     config.server.http_listen = "127.0.0.1:0".parse().unwrap();
     config.nats.url = "nats://127.0.0.1:1".into();

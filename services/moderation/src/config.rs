@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     /// Where it listens: 127.0.0.1:7403, HTTP on 7483.
     pub server: config::Server,
+    /// Which Agora it belongs to.
+    pub installation: config::Installation,
     /// The bus.
     pub nats: config::Nats,
     /// Whose tokens are believed.
@@ -31,6 +33,7 @@ impl Default for Config {
                 http_listen: local(7483),
                 ..Default::default()
             },
+            installation: config::Installation::default(),
             nats: config::Nats::default(),
             auth: config::Auth::default(),
             telemetry: config::Telemetry::default(),
@@ -45,6 +48,7 @@ impl Config {
     pub fn host(&self) -> config::Host {
         config::Host {
             server: self.server.clone(),
+            installation: self.installation.clone(),
             nats: self.nats.clone(),
             auth: self.auth.clone(),
             telemetry: self.telemetry.clone(),

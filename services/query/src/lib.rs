@@ -62,7 +62,9 @@ pub async fn mount(
 ) -> Result<(), StartError> {
     let keys = host.keys(Some(config.database.folder()))?;
     let slots = Slots::new(&config.database.path);
-    let origin = snapshot::prepare(&slots, &config.snapshot, host.grpc_address()).await?;
+    let origin =
+        snapshot::prepare(&slots, &config.snapshot, host.bus().installation(), host.grpc_address())
+            .await?;
     let path = slots.serving().map_err(|error| StartError::Other(error.into()))?;
     let mut view = View::open_beside(&path, &slots.letters()).await?;
     tracing::info!(view = %path.display(), origin = origin.as_str(), "where the view comes from");

@@ -13,9 +13,13 @@ use std::{
     time::Duration,
 };
 
-use async_nats::jetstream;
 use bus_schema::Source;
-use chassis::{Host, Position, Watermarks, consumer::ends, error::chain, host::Health};
+use chassis::{
+    Bus, Host, Position, Watermarks,
+    consumer::{ReadError, ends},
+    error::chain,
+    host::Health,
+};
 use tokio::time::{Instant, interval, sleep};
 
 use crate::{consumer::Folder, fallback::Fallback};
@@ -47,7 +51,7 @@ impl Complete {
 
 /// What says when the service is ready.
 struct Readiness {
-    jetstream: jetstream::Context,
+    bus: Bus,
     watermarks: Watermarks,
     folder: Folder,
     fallback: Option<Fallback>,
@@ -64,7 +68,7 @@ pub(crate) fn watch(
     complete: &Complete,
 ) {
     let readiness = Readiness {
-        jetstream: host.jetstream(),
+        bus: host.bus(),
         watermarks: watermarks.clone(),
         folder: folder.clone(),
         fallback: fallback.cloned(),
@@ -118,11 +122,16 @@ impl Readiness {
     async fn ask(&self, after: Duration) -> Position {
         sleep(after).await;
         loop {
-            match ends(&self.jetstream).await {
+            let pause = match ends(&self.bus).await {
                 Ok(ends) => return ends,
-                Err(error) => tracing::debug!(error = %chain(&error), "cannot ask the streams"),
-            }
-            sleep(LOOK_EVERY).await;
+                // Until an operator decides: nothing of it is waited for.
+                Err(ReadError::Foreign(_)) => ASK_EVERY,
+                Err(error) => {
+                    tracing::debug!(error = %chain(&error), "cannot ask the streams");
+                    LOOK_EVERY
+                }
+            };
+            sleep(pause).await;
         }
     }
 }

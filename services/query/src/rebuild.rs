@@ -11,16 +11,13 @@ mod gauges;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use async_nats::jetstream;
-use beside::Beside;
 use bus_schema::{Checkpoint, Source};
 use chassis::{
-    Host, Position,
+    Bus, Host, Position,
     consumer::{Owners, Sink, read_to},
     delivery::Batch,
     failpoint,
 };
-use gauges::Gauges;
 use tokio::{
     sync::{Mutex, OwnedMutexGuard, mpsc},
     time::{Instant, timeout},
@@ -33,6 +30,9 @@ use crate::{
     slots::{self, Slots},
     store::{Digest, Reader, Snapshot, View},
 };
+
+use beside::Beside;
+use gauges::Gauges;
 
 pub(crate) use error::RebuildError;
 
@@ -54,7 +54,7 @@ pub(crate) struct Rebuilder {
     folder: Folder,
     reader: Reader,
     readers: u32,
-    jetstream: jetstream::Context,
+    bus: Bus,
     owners: Owners,
     shutdown: CancellationToken,
     /// One rebuild at a time, and none while the view is copied.
@@ -111,7 +111,7 @@ impl Rebuilder {
             folder,
             reader,
             readers,
-            jetstream: host.jetstream(),
+            bus: host.bus(),
             owners,
             shutdown: host.shutdown(),
             running: Arc::default(),
@@ -207,7 +207,7 @@ impl Rebuilder {
         wanted: impl Fn() -> Position,
     ) -> Result<View, RebuildError> {
         let began = view.position().await?;
-        let mut beside = Beside::start(view, &self.jetstream, &self.owners).await?;
+        let mut beside = Beside::start(view, &self.bus, &self.owners).await?;
         let mut said = Instant::now();
         let mut wanted_now;
         loop {
@@ -263,7 +263,7 @@ impl Rebuilder {
         let wanted = frozen.checkpoints.iter().filter(|(source, _)| sources.contains(source));
         for (source, to) in wanted.copied() {
             let from = view.checkpoint(source).await?;
-            let deliveries = read_to(&self.jetstream, source, from, to).await?;
+            let deliveries = read_to(&self.bus, source, from, to).await?;
             if !deliveries.is_empty() {
                 missing.push(Batch { source, from, to, deliveries });
             }

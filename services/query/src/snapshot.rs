@@ -9,6 +9,7 @@ mod give;
 
 use std::{fs, io, net::SocketAddr, path::Path};
 
+use bus_schema::Installation;
 use chassis::{StartError, database};
 use tokio::{fs::File, io::AsyncReadExt as _};
 
@@ -28,9 +29,10 @@ const CHUNK: usize = 256 * 1024;
 pub(crate) async fn prepare(
     slots: &Slots,
     settings: &config::Snapshot,
+    installation: &Installation,
     listens: SocketAddr,
 ) -> Result<Origin, StartError> {
-    let peers = fetch::peers(settings)?;
+    let peers = fetch::peers(settings, installation)?;
     let view = slots.serving().map_err(other)?;
     // Nobody else has files of this folder open.
     let _lock = database::lock(&view)?;
@@ -38,11 +40,10 @@ pub(crate) async fn prepare(
     for left in [slots.copied(), slots.fetched()] {
         slots::remove(&left).map_err(other)?;
     }
-    let token_file = settings.token_file.as_deref();
     let origin = if fs::metadata(&view).is_ok_and(|file| file.len() > 0) {
         Origin::File
     } else if let Some(peers) = peers
-        && fetch::fetch(&peers, token_file, slots, &view, listens).await.map_err(other)?
+        && fetch::fetch(&peers, slots, &view, listens).await.map_err(other)?
     {
         Origin::Snapshot
     } else {

@@ -14,6 +14,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use tonic::Code;
 
+use super::adopt::{Adopt, adopt};
 use crate::{
     arguments::{Options, Role},
     client::{Client, call},
@@ -28,9 +29,14 @@ Examples:
   agora admin stream status
   agora admin stream verify comment
   agora admin stream refill comment
+  agora admin stream adopt comment
 
 A stream is never deleted unless the journal was proven to hold all that it can still
-show. With replicas, refill asks the one that runs the relay: `status` says which does.";
+show. With replicas, refill asks the one that runs the relay: `status` says which does.
+
+Every stream names the installation that it belongs to. Nobody reads or writes one that
+names another, or none as those that older versions made: after an upgrade from such a
+version, adopt each stream once.";
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = EXAMPLES)]
@@ -41,6 +47,8 @@ pub enum Command {
     Verify(One),
     /// Delete a damaged stream and fill it again from the journal
     Refill(One),
+    /// Take a stream over that names another installation, or none
+    Adopt(Adopt),
 }
 
 #[derive(Debug, Args)]
@@ -55,7 +63,7 @@ pub struct One {
     source: Source,
 }
 
-fn number(source: Source) -> i32 {
+pub(super) fn number(source: Source) -> i32 {
     event::Source::from(source).into()
 }
 
@@ -69,6 +77,7 @@ pub async fn run(options: &Options, command: Command) -> Result<ExitCode, Error>
             }
         }
         Command::Refill(One { source }) => refill(&client, source).await?,
+        Command::Adopt(arguments) => adopt(options, &client, arguments).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -107,6 +116,7 @@ fn print(options: &Options, source: Source, status: &GetStreamStatusResponse) ->
             "journalSequence": status.journal_sequence,
             "present": status.present,
             "messages": status.messages,
+            "installation": status.installation,
             "firstSequence": status.first_sequence,
             "lastSequence": status.last_sequence,
             "finding": status.finding,
@@ -119,9 +129,14 @@ fn print(options: &Options, source: Source, status: &GetStreamStatusResponse) ->
         true => count(status.messages, "message"),
         false => "absent".to_owned(),
     };
+    let whose = match (status.present, status.installation.as_str()) {
+        (false, _) => String::new(),
+        (true, "") => ", of no installation".to_owned(),
+        (true, name) => format!(", of the installation {}", text::line(name)),
+    };
     let leads = if status.leads { "" } else { ", another replica runs the relay" };
     output::print(format!(
-        "{} journal: {journal}; stream: {stream}{leads}; {}",
+        "{} journal: {journal}; stream: {stream}{whose}{leads}; {}",
         style::strong(source.as_str()),
         text::line(&status.finding)
     ))

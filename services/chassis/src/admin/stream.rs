@@ -3,9 +3,9 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use agora_proto::admin::v1::{
-    GetStreamStatusRequest, GetStreamStatusResponse, RefillStreamRequest, RefillStreamResponse,
-    RestoreDatabaseRequest, RestoreDatabaseResponse, VerifyStreamRequest, VerifyStreamResponse,
-    stream_service_server::StreamService,
+    AdoptStreamRequest, AdoptStreamResponse, GetStreamStatusRequest, GetStreamStatusResponse,
+    RefillStreamRequest, RefillStreamResponse, RestoreDatabaseRequest, RestoreDatabaseResponse,
+    VerifyStreamRequest, VerifyStreamResponse, stream_service_server::StreamService,
 };
 use bus_schema::Source;
 use futures::future::BoxFuture;
@@ -21,7 +21,7 @@ use super::source;
 use crate::{
     Call, Error, Explain,
     error::{Fault, status},
-    relay::{Checked, Keeper, Proof, RestoreError, Restored},
+    relay::{AdoptError, Adopted, Checked, Keeper, Proof, RestoreError, Restored},
 };
 
 /// How often it is looked how far a stream is filled.
@@ -49,6 +49,8 @@ pub(crate) trait Keeps: Send + Sync {
     ) -> BoxFuture<'a, Result<Proof, Error>>;
     /// Has the relay delete the stream and fill it again, if the journal holds it.
     fn order_refill(&self);
+    /// Makes the stream this installation's, if it belongs to whom the operator says.
+    fn adopt<'a>(&'a self, from: Option<&'a str>) -> BoxFuture<'a, Result<Adopted, AdoptError>>;
     /// Makes the database again.
     fn restore<'a>(
         &'a self,
@@ -71,6 +73,10 @@ impl<B: crate::database::Backend> Keeps for Keeper<B> {
 
     fn order_refill(&self) {
         self.order_refill();
+    }
+
+    fn adopt<'a>(&'a self, from: Option<&'a str>) -> BoxFuture<'a, Result<Adopted, AdoptError>> {
+        Box::pin(self.adopt(from))
     }
 
     fn restore<'a>(
@@ -97,6 +103,8 @@ enum Refused {
     NotProven(String),
     #[error(transparent)]
     NotRestored(#[from] RestoreError),
+    #[error(transparent)]
+    NotAdopted(#[from] AdoptError),
     #[error("the stream was not filled any further for {} s", PATIENCE.as_secs())]
     Stuck,
 }
@@ -113,8 +121,22 @@ impl Explain for Refused {
             Self::NotProven(_) => Fault::new(Code::FailedPrecondition, "STREAM_NOT_PROVEN"),
             Self::NotRestored(RestoreError::Chassis(error)) => error.fault(),
             Self::NotRestored(error) => Fault::new(Code::FailedPrecondition, reason(error)),
+            Self::NotAdopted(error) => adopt_fault(error),
             Self::Stuck => Fault::new(Code::Unavailable, "STREAM_NOT_FILLED"),
         }
+    }
+}
+
+fn adopt_fault(error: &AdoptError) -> Fault {
+    match error {
+        AdoptError::Chassis(error) => error.fault(),
+        AdoptError::Absent => Fault::new(Code::FailedPrecondition, "STREAM_ABSENT"),
+        AdoptError::NotFrom { from, messages, .. } => {
+            Fault::new(Code::FailedPrecondition, "STREAM_NOT_FROM")
+                .with("installation", from.as_deref().unwrap_or_default())
+                .with("messages", messages)
+        }
+        AdoptError::Differs(_) => Fault::new(Code::FailedPrecondition, "STREAM_DIFFERS"),
     }
 }
 
@@ -270,6 +292,7 @@ impl StreamService for Streams {
             last_sequence: extent.last.0,
             finding: checked.found,
             leads: checked.leads,
+            installation: checked.installation.unwrap_or_default(),
         }))
     }
 
@@ -289,6 +312,22 @@ impl StreamService for Streams {
         let (call, message) = Call::open(request);
         let stream = self.find(&call, message.source).map_err(status)?;
         Ok(self.answer(|sender| async move { refill(&*stream, &sender).await }))
+    }
+
+    async fn adopt_stream(
+        &self,
+        request: Request<AdoptStreamRequest>,
+    ) -> Result<Response<AdoptStreamResponse>, Status> {
+        let (call, message) = Call::open(request);
+        let stream = self.find(&call, message.source).map_err(status)?;
+        let from = Some(message.from.as_str()).filter(|from| !from.is_empty());
+        let adopted = stream.adopt(from).await.map_err(Refused::from).map_err(status)?;
+        Ok(Response::new(AdoptStreamResponse {
+            installation: adopted.installation.to_string(),
+            from: adopted.from.unwrap_or_default(),
+            stream_sequence: adopted.stream.0,
+            journal_sequence: adopted.journal.0,
+        }))
     }
 
     async fn restore_database(

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream;
 use bus_schema::{Checkpoint, Source, Stream};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep},
 };
+
+use crate::Bus;
 
 use super::{
     Owners,
@@ -37,14 +38,14 @@ enum Helpless {
 /// that is not what was applied, from its owner's journal for a while. Ends with an error
 /// only.
 pub(super) async fn follow(
-    jetstream: &jetstream::Context,
+    bus: &Bus,
     owners: &Owners,
     source: Source,
     from: Checkpoint,
     events: &mpsc::Sender<Vec<Delivery>>,
 ) -> ReadError {
     let mut applied = from;
-    let why = read(jetstream, source, &mut applied, events).await;
+    let why = read(bus, source, &mut applied, events).await;
     if !why.is_of_stream() {
         return why;
     }

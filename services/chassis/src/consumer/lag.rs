@@ -4,12 +4,11 @@
 
 use std::{collections::VecDeque, convert::Infallible, time::Duration};
 
-use async_nats::jetstream;
-use bus_schema::{Sequence, Source, Stream};
+use bus_schema::{Sequence, Source};
 use metrics::{Gauge, Unit};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use crate::{Host, Watermarks};
+use crate::{Bus, Host, Watermarks};
 
 /// How often it is looked.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -21,14 +20,14 @@ const MAX_LOOKS: usize = 720;
 /// Measures a consumer as long as the host runs.
 pub(super) fn watch(host: &mut Host, service: &str, source: Source, watermarks: &Watermarks) {
     let gauges = Gauges::new(service, source);
-    let (jetstream, watermarks) = (host.jetstream(), watermarks.clone());
+    let (bus, watermarks) = (host.bus(), watermarks.clone());
     let shutdown = host.shutdown();
     host.spawn(&format!("{service} lag behind {source}"), async move {
         let mut lag = Lag::new(Instant::now());
         let mut every = interval(LOOK_EVERY);
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while shutdown.run_until_cancelled(every.tick()).await.is_some() {
-            let last = last(&jetstream, source).await;
+            let last = last(&bus, source).await;
             let (now, applied) = (Instant::now(), watermarks.reached().get(source));
             lag.looked(now, last, applied);
             gauges.set(&lag, now, applied);
@@ -37,10 +36,9 @@ pub(super) fn watch(host: &mut Host, service: &str, source: Source, watermarks: 
     });
 }
 
-/// Where the stream ends, if it says so.
-async fn last(jetstream: &jetstream::Context, source: Source) -> Option<Sequence> {
-    let name = Stream::of(source, 1, -1).name;
-    let stream = timeout(ANSWER, jetstream.get_stream(name)).await.ok()?.ok()?;
+/// Where the stream ends, if it says so and is this installation's.
+async fn last(bus: &Bus, source: Source) -> Option<Sequence> {
+    let stream = timeout(ANSWER, bus.stream(source)).await.ok()?.ok()??;
     Some(Sequence(stream.cached_info().state.last_sequence))
 }
 

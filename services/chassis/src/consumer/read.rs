@@ -1,18 +1,31 @@
 use std::time::Duration;
 
 use async_nats::jetstream::{
-    self, Message,
+    Message,
     consumer::{DeliverPolicy, ReplayPolicy, pull},
+    stream,
 };
 use bus_schema::{Checkpoint, Hash, Source, Stream};
 use futures::StreamExt as _;
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout},
+};
 
 use super::{MAX_CHUNK, MAX_READ_AHEAD};
-use crate::{Position, delivery::Delivery, journal::Row, relay::Remote};
+use crate::{
+    Bus, Position,
+    bus::{Foreign, StreamError},
+    delivery::Delivery,
+    journal::Row,
+    relay::Remote,
+};
 
 /// After this time a stream that says nothing is looked at.
 const SILENCE: Duration = Duration::from_secs(3);
+/// How often it is asked whose stream it is, even if events come: it may be deleted, and made by
+/// somebody else under its name, and the subscription goes on with that.
+const ASK_EVERY: Duration = Duration::from_secs(10);
 
 /// Why reading a stream has ended.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +39,9 @@ pub enum ReadError {
         #[source]
         source: async_nats::Error,
     },
+    /// The stream is not this installation's.
+    #[error(transparent)]
+    Foreign(Foreign),
     /// The stream is another one than what was applied here.
     #[error(
         "stream {stream} is not the one that was applied here: its event {sequence} has hash \
@@ -93,7 +109,7 @@ impl ReadError {
 /// Reads a source's stream from a checkpoint on, verifies every message and sends it
 /// on; ends with an error only. The checkpoint goes on with what was sent.
 pub(crate) async fn read(
-    jetstream: &jetstream::Context,
+    bus: &Bus,
     source: Source,
     applied: &mut Checkpoint,
     events: &mpsc::Sender<Vec<Delivery>>,
@@ -101,21 +117,32 @@ pub(crate) async fn read(
     let stream = name(source);
     let unavailable = |source: async_nats::Error| ReadError::Unavailable { stream, source };
     let from = *applied;
-    let mut chunks = match subscribe(jetstream, stream, from).await {
+    let mut chunks = match subscribe(bus, source, from).await {
         Ok(messages) => messages.ready_chunks(MAX_CHUNK),
-        Err(error) => return unavailable(error),
+        Err(error) => return error,
     };
 
     let mut silent_at = None;
+    let mut asked = Instant::now();
     loop {
         let chunk = match timeout(SILENCE, chunks.next()).await {
             Ok(Some(chunk)) => chunk,
             Ok(None) => return unavailable("the subscription has ended".into()),
-            Err(_) => match look(jetstream, stream, *applied, &mut silent_at).await {
-                Ok(()) => continue,
+            Err(_) => match look(bus, source, *applied, &mut silent_at).await {
+                Ok(()) => {
+                    asked = Instant::now();
+                    continue;
+                }
                 Err(error) => return error,
             },
         };
+        // The first event chains to nothing: no hash tells that it is another one's.
+        if *applied == Checkpoint::ZERO || asked.elapsed() > ASK_EVERY {
+            if let Err(error) = find(bus, source).await {
+                return error;
+            }
+            asked = Instant::now();
+        }
         let mut verified = Vec::with_capacity(chunk.len());
         let all = chunk.into_iter().try_for_each(|message| {
             let message = message.map_err(|error| unavailable(error.into()))?;
@@ -157,13 +184,13 @@ pub(crate) async fn fill(
 /// Whether a stream that says nothing has nothing to say: not if it ends before what was
 /// applied, lacks messages, or goes on and was silent when it was looked at before.
 async fn look(
-    jetstream: &jetstream::Context,
-    stream: &'static str,
+    bus: &Bus,
+    source: Source,
     applied: Checkpoint,
     silent_at: &mut Option<Checkpoint>,
 ) -> Result<(), ReadError> {
-    let found = jetstream.get_stream(stream).await;
-    let found = found.map_err(|error| ReadError::Unavailable { stream, source: error.into() })?;
+    let stream = name(source);
+    let found = find(bus, source).await?;
     let (last, messages) =
         (found.cached_info().state.last_sequence, found.cached_info().state.messages);
     let applied_to = applied.sequence.0;
@@ -185,12 +212,26 @@ const fn name(source: Source) -> &'static str {
     Stream::of(source, 1, -1).name
 }
 
+/// The stream of a source, if it is there and this installation's.
+async fn find(bus: &Bus, source: Source) -> Result<stream::Stream, ReadError> {
+    let found = bus.stream(source).await.map_err(|error| read_error(source, error))?;
+    let absent = || ReadError::Unavailable { stream: name(source), source: "it is absent".into() };
+    found.ok_or_else(absent)
+}
+
+fn read_error(of: Source, error: StreamError) -> ReadError {
+    match error {
+        StreamError::Foreign(foreign) => ReadError::Foreign(foreign),
+        StreamError::Unavailable(source) => ReadError::Unavailable { stream: name(of), source },
+    }
+}
+
 /// The events of a source after one checkpoint, up to and with another.
 ///
 /// # Errors
 /// [`ReadError`], if they cannot be read, or if the stream holds another event there.
 pub async fn read_to(
-    jetstream: &jetstream::Context,
+    bus: &Bus,
     source: Source,
     from: Checkpoint,
     to: Checkpoint,
@@ -210,7 +251,7 @@ pub async fn read_to(
     tokio::select! {
         biased;
         () = take => {}
-        error = read(jetstream, source, &mut reached, &events) => return Err(error),
+        error = read(bus, source, &mut reached, &events) => return Err(error),
     }
     if applied == to {
         return Ok(deliveries);
@@ -226,32 +267,34 @@ pub async fn read_to(
 /// Where the streams of all sources end now: those that are absent hold nothing.
 ///
 /// # Errors
-/// [`ReadError::Unavailable`].
-pub async fn ends(jetstream: &jetstream::Context) -> Result<Position, ReadError> {
+/// [`ReadError::Unavailable`], and [`ReadError::Foreign`].
+pub async fn ends(bus: &Bus) -> Result<Position, ReadError> {
     let mut ends = Position::ZERO;
     for source in Source::ALL {
-        let remote = Remote::new(jetstream.clone(), Stream::of(source, 1, -1));
-        let extent = remote.extent().await;
-        let extent = extent
-            .map_err(|error| ReadError::Unavailable { stream: name(source), source: error })?;
+        let remote = Remote::new(bus.clone(), Stream::of(source, 1, -1));
+        let extent = remote.extent().await.map_err(|error| read_error(source, error))?;
         ends = ends.with(source, extent.unwrap_or_default().last);
     }
     Ok(ends)
 }
 
 async fn subscribe(
-    jetstream: &jetstream::Context,
-    stream: &'static str,
+    bus: &Bus,
+    source: Source,
     from: Checkpoint,
-) -> Result<pull::Ordered, async_nats::Error> {
-    let stream = jetstream.get_stream_no_info(stream).await?;
+) -> Result<pull::Ordered, ReadError> {
+    let unavailable =
+        |error: async_nats::Error| ReadError::Unavailable { stream: name(source), source: error };
+    let stream = find(bus, source).await?;
     let config = pull::OrderedConfig {
         deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: from.sequence.0.max(1) },
         replay_policy: ReplayPolicy::Instant,
         max_expires: Duration::from_secs(30),
         ..Default::default()
     };
-    Ok(stream.create_consumer(config).await?.messages().await?)
+    let consumer =
+        stream.create_consumer(config).await.map_err(|error| unavailable(error.into()))?;
+    consumer.messages().await.map_err(|error| unavailable(error.into()))
 }
 
 /// Checks one message against what was applied before it. Nothing is returned for the

@@ -1,6 +1,5 @@
 use std::{convert::Infallible, time::Duration};
 
-use async_nats::jetstream;
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use bus_schema::{Checkpoint, Source};
 use tokio::{
@@ -17,7 +16,8 @@ use super::{
     read::{ReadError, fill},
 };
 use crate::{
-    Error, Host, Watermarks,
+    Bus, Error, Host, Watermarks,
+    bus::StreamError,
     delivery::{Batch, Delivery},
     host::Health,
     leader::Leadership,
@@ -34,6 +34,8 @@ const MAX_LINGER: Duration = Duration::from_millis(20);
 const MIN_BATCH: usize = 128;
 /// How often it is looked whether the sink still is where it was, while no event comes.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How often it is looked whether a stream still is another installation's.
+const ASK_EVERY: Duration = Duration::from_secs(3);
 /// A session that lasted this long was a success: the next failure starts with a short
 /// pause again.
 const STEADY: Duration = Duration::from_secs(10);
@@ -43,7 +45,7 @@ pub struct Consumer<K: Sink> {
     source: Source,
     sink: K,
     leadership: Leadership,
-    jetstream: jetstream::Context,
+    bus: Bus,
     owners: Owners,
     shutdown: CancellationToken,
     health: Health,
@@ -66,7 +68,7 @@ pub fn spawn<K: Sink>(
         source,
         sink,
         leadership,
-        jetstream: host.jetstream(),
+        bus: host.bus(),
         owners: owners.clone(),
         shutdown: host.shutdown(),
         health: host.health(&name),
@@ -97,7 +99,7 @@ pub enum Ended {
 /// # Errors
 /// [`Ended`].
 pub async fn session<K: Sink>(
-    jetstream: &jetstream::Context,
+    bus: &Bus,
     owners: &Owners,
     source: Source,
     sink: &K,
@@ -106,10 +108,10 @@ pub async fn session<K: Sink>(
     let from = sink.checkpoint(source).await.map_err(Ended::Apply)?;
     let (events, mut delivered) = mpsc::channel(MAX_READ_AHEAD);
     let (end, ended) = oneshot::channel();
-    let (jetstream, owners) = (jetstream.clone(), owners.clone());
+    let (bus, owners) = (bus.clone(), owners.clone());
     // A task of its own: decoding and hashing run beside the SQL.
     let _reader = AbortOnDropHandle::new(tokio::spawn(async move {
-        let error = follow(&jetstream, &owners, source, from, &events).await;
+        let error = follow(&bus, &owners, source, from, &events).await;
         end.send(error).ok();
     }));
     starts();
@@ -138,6 +140,15 @@ impl<K: Sink> Consumer<K> {
         }
     }
 
+    /// Waits as long as the stream is another installation's: the log has said so, once for all
+    /// who read it.
+    async fn wait_for_own(&self) {
+        while let Err(StreamError::Foreign(foreign)) = self.bus.stream(self.source).await {
+            self.health.set_ready(true, &foreign.to_string());
+            sleep(ASK_EVERY).await;
+        }
+    }
+
     /// Reads and applies; after an error starts again at the sink's checkpoint, with
     /// pauses that grow.
     async fn run_sessions(&self) {
@@ -147,16 +158,18 @@ impl<K: Sink> Consumer<K> {
             .without_max_times();
         let mut pause = pauses.build();
         loop {
+            self.wait_for_own().await;
             let started = Instant::now();
             let starts = || self.health.set_ready(true, "running");
             let Err(ended) =
-                session(&self.jetstream, &self.owners, self.source, &self.sink, starts).await;
+                session(&self.bus, &self.owners, self.source, &self.sink, starts).await;
             let text = crate::error::chain(&ended);
             match ended {
                 // While a stream or NATS is absent this repeats: not worth a warning.
                 Ended::Read(ReadError::Unavailable { .. }) => {
                     tracing::info!(source = %self.source, error = %text, "consumer waits");
                 }
+                Ended::Read(ReadError::Foreign(_)) => continue,
                 Ended::Read(ReadError::Replaced { .. }) => {
                     tracing::warn!(source = %self.source, error = %text, "trying the stream again");
                     continue;

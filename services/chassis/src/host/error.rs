@@ -1,13 +1,12 @@
 use std::{io, net::SocketAddr, path::PathBuf};
 
+use super::nats::NatsError;
 use crate::{
     auth::{MethodsError, token::KeyError},
-    config::ConfigError,
+    config::{ConfigError, InstallationError},
     keys::KeysError,
     telemetry::TelemetryError,
 };
-
-use super::nats::NatsError;
 
 /// Why a process does not start: one line, with its causes, that says what and what to
 /// do.
@@ -24,6 +23,9 @@ pub enum StartError {
         /// What is wrong.
         what: String,
     },
+    /// The process does not know which installation it belongs to.
+    #[error(transparent)]
+    Installation(#[from] InstallationError),
     /// Telemetry cannot be started.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),

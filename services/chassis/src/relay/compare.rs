@@ -2,7 +2,11 @@ use bus_schema::{Checkpoint, Hash, Sequence};
 use sqlx::Pool;
 
 use super::stream::{Extent, Remote};
-use crate::{database::Backend, journal::Row};
+use crate::{
+    bus::{Foreign, StreamError},
+    database::Backend,
+    journal::Row,
+};
 
 /// What comparing a journal with its stream has found.
 #[derive(Debug, PartialEq, Eq)]
@@ -13,7 +17,7 @@ pub(super) enum Finding {
     Shorter(Checkpoint),
     /// The stream equals the journal up to the journal's end, and goes on to here.
     Longer { journal: Checkpoint, stream: Sequence },
-    /// The stream belongs to another installation: what was found, in words.
+    /// The stream begins with another event: what was found, in words.
     Foreign(String),
     /// Messages are missing or do not verify: what was found, in words.
     Damaged { what: String, journal: Sequence, stream: Extent },
@@ -26,8 +30,19 @@ pub(super) enum Finding {
 pub(super) enum CompareError {
     #[error("cannot read the stream")]
     Stream(#[source] async_nats::Error),
+    #[error(transparent)]
+    Foreign(#[from] Foreign),
     #[error("cannot read the journal")]
     Journal(#[from] sqlx::Error),
+}
+
+impl From<StreamError> for CompareError {
+    fn from(error: StreamError) -> Self {
+        match error {
+            StreamError::Foreign(foreign) => Self::Foreign(foreign),
+            StreamError::Unavailable(error) => Self::Stream(error),
+        }
+    }
 }
 
 /// Compares a journal with its stream at the ends that tell: message 1 and the last
@@ -36,9 +51,18 @@ pub(super) async fn compare<B: Backend>(
     remote: &Remote,
     readers: &Pool<B>,
 ) -> Result<Finding, CompareError> {
-    let Some(extent) = remote.extent().await.map_err(CompareError::Stream)? else {
-        return Ok(Finding::Absent);
-    };
+    match remote.extent().await? {
+        Some(extent) => compare_with(remote, readers, extent).await,
+        None => Ok(Finding::Absent),
+    }
+}
+
+/// Compares a journal with the stream that has this extent, whoever it belongs to.
+pub(super) async fn compare_with<B: Backend>(
+    remote: &Remote,
+    readers: &Pool<B>,
+    extent: Extent,
+) -> Result<Finding, CompareError> {
     let head = B::head(&mut *readers.acquire().await?).await?;
     if extent.messages == 0 && extent.last == Sequence::ZERO {
         return Ok(Finding::Shorter(Checkpoint::ZERO));

@@ -58,6 +58,8 @@ impl Orders {
 pub(crate) struct Checked {
     pub(crate) journal: Sequence,
     pub(crate) extent: Option<Extent>,
+    /// The installation that the stream names.
+    pub(crate) installation: Option<String>,
     /// In words.
     pub(crate) found: String,
     pub(crate) leads: bool,
@@ -94,9 +96,14 @@ impl<B: Backend> Keeper<B> {
     }
 
     pub(crate) async fn check(&self) -> Result<Checked, Error> {
-        let extent = self.remote.extent().await.map_err(CompareError::Stream)?;
-        let finding = compare::<B>(&self.remote, &self.readers).await?;
+        let stream = self.remote.anybodys().await.map_err(CompareError::Stream)?;
+        let (extent, installation) = stream.unzip();
+        let compared = compare::<B>(&self.remote, &self.readers).await;
         let journal = B::head(&mut *self.readers.acquire().await?).await?.sequence;
+        let finding = match compared {
+            Err(CompareError::Foreign(foreign)) => Finding::Foreign(foreign.to_string()),
+            compared => compared?,
+        };
         let found = match finding {
             Finding::Absent => "there is no stream".to_owned(),
             Finding::Shorter(end) if end.sequence == journal => "equal at both ends".to_owned(),
@@ -108,14 +115,15 @@ impl<B: Backend> Keeper<B> {
             }
             Finding::Foreign(what) | Finding::Differs(what) | Finding::Damaged { what, .. } => what,
         };
-        Ok(Checked { journal, extent, found, leads: self.leadership.is_held() })
+        let installation = installation.flatten();
+        Ok(Checked { journal, extent, installation, found, leads: self.leadership.is_held() })
     }
 
     pub(crate) async fn prove(
         &self,
         progress: &(dyn Fn(u64, u64, u64) + Send + Sync),
     ) -> Result<Proof, Error> {
-        let Some(extent) = self.remote.extent().await.map_err(CompareError::Stream)? else {
+        let Some(extent) = self.remote.extent().await.map_err(CompareError::from)? else {
             let found = "there is no stream: the relay makes it".to_owned();
             return Ok(Proof { compared: 0, damaged: 0, is_held: true, found });
         };
@@ -147,6 +155,7 @@ impl From<CompareError> for Error {
     fn from(error: CompareError) -> Self {
         match error {
             CompareError::Journal(error) => error.into(),
+            CompareError::Foreign(foreign) => Self::Foreign(foreign),
             CompareError::Stream(_) => Self::BusUnavailable(Box::new(error)),
         }
     }

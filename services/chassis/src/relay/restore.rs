@@ -141,13 +141,13 @@ impl<B: Backend> Keeper<B> {
         head: Checkpoint,
         progress: &(dyn Fn(u64, u64) + Send + Sync),
     ) -> Result<Compared, RestoreError> {
-        let extent = self.remote.extent().await.map_err(CompareError::Stream)?;
+        let extent = self.remote.extent().await.map_err(CompareError::from)?;
         let stream = extent.ok_or(RestoreError::Absent)?.last;
         self.remakes.begin().await?;
         let (events, mut delivered) = mpsc::channel(MAX_READ_AHEAD);
-        let (jetstream, source) = (self.remote.jetstream().clone(), self.remote.source());
+        let (bus, source) = (self.remote.bus().clone(), self.remote.source());
         let reader = AbortOnDropHandle::new(tokio::spawn(async move {
-            read(&jetstream, source, &mut Checkpoint::ZERO.clone(), &events).await
+            read(&bus, source, &mut Checkpoint::ZERO.clone(), &events).await
         }));
         let (mut equal, mut differs, mut read_to) = (Checkpoint::ZERO, false, Sequence::ZERO);
         while read_to < stream {

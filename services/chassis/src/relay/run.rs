@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     Error, Position,
+    bus::StreamError,
     committer::Committer,
     consumer::{
         MAX_READ_AHEAD,
@@ -90,7 +91,7 @@ enum Ended {
     #[error("{what}")]
     Missing { what: String, stream: Extent },
     #[error("cannot delete the damaged stream")]
-    Delete(#[source] async_nats::Error),
+    Delete(#[source] StreamError),
     #[error("cannot make the stream")]
     Create(#[source] async_nats::Error),
     #[error("cannot import the stream's tail")]
@@ -174,6 +175,12 @@ impl<S: Store> Relay<S> {
                 Ended::Foreign(found) if !self.agreed => return Err(Refused(found)),
                 Ended::Foreign(found) | Ended::Halted(found) => {
                     tracing::error!(error = %text, "journal and stream differ");
+                    self.health.set_ready(false, &found);
+                    self.committer.set_gate(Gate::Halted(found));
+                }
+                // Said in the log already. The journal stays as it is until an operator decides.
+                Ended::Compare(CompareError::Foreign(foreign)) => {
+                    let found = foreign.to_string();
                     self.health.set_ready(false, &found);
                     self.committer.set_gate(Gate::Halted(found));
                 }
@@ -268,7 +275,7 @@ impl<S: Store> Relay<S> {
         }
         if let Ended::Missing { what, stream } = ended {
             // Nothing is on its way any more: the publisher is gone.
-            let now = self.remote.extent().await.map_err(CompareError::Stream)?;
+            let now = self.remote.extent().await.map_err(CompareError::from)?;
             self.refill(what, stream.last, now.unwrap_or(stream)).await?;
             return Err(Ended::Changed);
         }
@@ -362,10 +369,10 @@ impl<S: Store> Relay<S> {
         tracing::info!(from = journal.sequence.0, to = stream.0, "importing the stream's tail");
 
         let (events, mut delivered) = mpsc::channel(MAX_READ_AHEAD);
-        let jetstream = self.remote.jetstream().clone();
+        let bus = self.remote.bus().clone();
         let reader = AbortOnDropHandle::new(tokio::spawn(async move {
             let mut read_to = journal;
-            read(&jetstream, S::Domain::SOURCE, &mut read_to, &events).await
+            read(&bus, S::Domain::SOURCE, &mut read_to, &events).await
         }));
         let mut imported = journal.sequence;
         while imported < stream {
@@ -460,7 +467,7 @@ impl<S: Store> Relay<S> {
 
     /// What is wrong with the stream, if something is.
     async fn verify(&self) -> Result<Option<Ended>, CompareError> {
-        let extent = self.remote.extent().await.map_err(CompareError::Stream)?;
+        let extent = self.remote.extent().await?;
         let Some(stream) = extent else { return Ok(None) };
         let name = self.remote.name();
         Ok(match verify::<S::Backend>(&self.remote, &self.readers, stream, &|_, _, _| {}).await? {

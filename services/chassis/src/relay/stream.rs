@@ -4,17 +4,21 @@ use async_nats::{
     datetime::DateTime,
     jetstream::{
         self,
-        context::GetStreamErrorKind,
         message::StreamMessage,
         stream::{
-            ClusterInfo, Config, DiscardPolicy, RawMessageError, RawMessageErrorKind,
+            ClusterInfo, Config, DiscardPolicy, Info, RawMessageError, RawMessageErrorKind,
             RetentionPolicy, StorageType,
         },
     },
 };
 use bus_schema::{Hash, Sequence, Source, Stream};
 
-use crate::{failpoint, journal::Row};
+use crate::{
+    Bus,
+    bus::{self, StreamError},
+    failpoint,
+    journal::Row,
+};
 
 /// A leader that has heard of most others within this time leads: they hear of it once a
 /// second, and elect another one after 4 s without a word at the earliest.
@@ -24,7 +28,7 @@ const LEASE: Duration = Duration::from_secs(3);
 /// replica that is behind.
 #[derive(Clone)]
 pub(crate) struct Remote {
-    jetstream: jetstream::Context,
+    bus: Bus,
     definition: Stream,
 }
 
@@ -42,6 +46,22 @@ pub(crate) struct Extent {
 }
 
 impl Extent {
+    /// As far as the servers of the stream agree on who leads.
+    fn of(info: &Info) -> Result<Self, async_nats::Error> {
+        if !info.cluster.as_ref().is_none_or(is_led) {
+            return Err("the stream has no leader that the others know".into());
+        }
+        let state = &info.state;
+        Ok(Self {
+            messages: state.messages,
+            first: state.first_sequence,
+            last: Sequence(state.last_sequence),
+            bytes: state.bytes,
+            max_bytes: u64::try_from(info.config.max_bytes).ok(),
+            created: Some(info.created),
+        })
+    }
+
     /// Whether it has every message up to the last one, by its own account.
     pub(crate) fn is_whole(&self) -> bool {
         self.messages == self.last.0 && (self.first == 1 || self.messages == 0)
@@ -56,8 +76,8 @@ pub(super) struct Stored {
 }
 
 impl Remote {
-    pub(crate) const fn new(jetstream: jetstream::Context, definition: Stream) -> Self {
-        Self { jetstream, definition }
+    pub(crate) const fn new(bus: Bus, definition: Stream) -> Self {
+        Self { bus, definition }
     }
 
     pub(super) const fn source(&self) -> Source {
@@ -69,46 +89,37 @@ impl Remote {
     }
 
     pub(super) const fn jetstream(&self) -> &jetstream::Context {
-        &self.jetstream
+        self.bus.jetstream()
     }
 
-    /// What the stream holds; nothing if it is absent.
-    pub(crate) async fn extent(&self) -> Result<Option<Extent>, async_nats::Error> {
+    pub(super) const fn bus(&self) -> &Bus {
+        &self.bus
+    }
+
+    /// What the stream holds; nothing if it is absent. An error if it is not this
+    /// installation's: what it holds is nobody's business here.
+    pub(crate) async fn extent(&self) -> Result<Option<Extent>, StreamError> {
         if failpoint!(RelayTrustsDirectGet)
             && let Some(extent) = self.extent_by_direct_get().await
         {
             return Ok(Some(extent));
         }
-        match self.jetstream.get_stream(self.name()).await {
-            Ok(stream) => {
-                let info = stream.cached_info();
-                let state = &info.state;
-                if !info.cluster.as_ref().is_none_or(is_led) {
-                    return Err("the stream has no leader that the others know".into());
-                }
-                Ok(Some(Extent {
-                    messages: state.messages,
-                    first: state.first_sequence,
-                    last: Sequence(state.last_sequence),
-                    bytes: state.bytes,
-                    max_bytes: u64::try_from(info.config.max_bytes).ok(),
-                    created: Some(info.created),
-                }))
-            }
-            Err(error) => match error.kind() {
-                GetStreamErrorKind::JetStream(cause)
-                    if cause.error_code() == jetstream::ErrorCode::STREAM_NOT_FOUND =>
-                {
-                    Ok(None)
-                }
-                _ => Err(error.into()),
-            },
-        }
+        let Some(stream) = self.bus.stream(self.source()).await? else { return Ok(None) };
+        Ok(Some(Extent::of(stream.cached_info())?))
+    }
+
+    /// What the stream holds, whoever it belongs to, and the installation that it names.
+    pub(super) async fn anybodys(
+        &self,
+    ) -> Result<Option<(Extent, Option<String>)>, async_nats::Error> {
+        let Some(stream) = self.bus.anybodys(self.source()).await? else { return Ok(None) };
+        let info = stream.cached_info();
+        Ok(Some((Extent::of(info)?, bus::installation(info).map(Into::into))))
     }
 
     /// What any server of a cluster says of its end, however far it is.
     async fn extent_by_direct_get(&self) -> Option<Extent> {
-        let stream = self.jetstream.get_stream_no_info(self.name()).await.ok()?;
+        let stream = self.jetstream().get_stream_no_info(self.name()).await.ok()?;
         let newest = stream.direct_get_last_for_subject(self.definition.subject).await.ok()?;
         let (messages, last) = (newest.sequence, Sequence(newest.sequence));
         Some(Extent { messages, first: 1, last, created: None, bytes: 0, max_bytes: None })
@@ -134,10 +145,25 @@ impl Remote {
             deny_delete: true,
             deny_purge: true,
             allow_direct: failpoint!(RelayTrustsDirectGet),
+            metadata: [self.mark()].into(),
             ..Default::default()
         };
-        self.jetstream.create_stream(config).await?;
+        self.jetstream().create_stream(config).await?;
         Ok(())
+    }
+
+    /// Makes the stream this installation's; nothing else of it changes.
+    pub(super) async fn adopt(&self) -> Result<(), async_nats::Error> {
+        let stream = self.jetstream().get_stream(self.name()).await?;
+        let mut config = stream.cached_info().config.clone();
+        config.metadata.extend([self.mark()]);
+        self.jetstream().update_stream(config).await?;
+        Ok(())
+    }
+
+    /// What stands in the metadata of this installation's streams.
+    fn mark(&self) -> (String, String) {
+        (Stream::INSTALLATION_KEY.to_owned(), self.bus.installation().to_string())
     }
 
     /// One message, read from the leader; none if the stream says that it has none.
@@ -145,7 +171,7 @@ impl Remote {
         &self,
         sequence: Sequence,
     ) -> Result<Option<Stored>, async_nats::Error> {
-        let stream = self.jetstream.get_stream_no_info(self.name()).await?;
+        let stream = self.jetstream().get_stream_no_info(self.name()).await?;
         let message = match stream.get_raw_message(sequence.0).await {
             Ok(message) => message,
             Err(_) if failpoint!(RelayTrustsDirectGet) => stream.direct_get(sequence.0).await?,
@@ -161,8 +187,11 @@ impl Remote {
     }
 
     /// Deletes the stream. Only for one whose content the journal was proven to hold.
-    pub(super) async fn delete(&self) -> Result<(), async_nats::Error> {
-        self.jetstream.delete_stream(self.name()).await?;
+    pub(super) async fn delete(&self) -> Result<(), StreamError> {
+        // The proof takes time: somebody else may have made one under its name since.
+        if self.bus.stream(self.source()).await?.is_some() {
+            self.jetstream().delete_stream(self.name()).await.map_err(async_nats::Error::from)?;
+        }
         Ok(())
     }
 }

@@ -54,6 +54,7 @@ impl Fixture {
         }
         let post = agora_post::start(agora_post::Config {
             server: testing::server(),
+            installation: testing::installation(),
             nats: bus.clone(),
             auth: tokens.auth(),
             database: database("post"),
@@ -62,6 +63,7 @@ impl Fixture {
         let post = post.await.unwrap();
         let moderation = agora_moderation::start(agora_moderation::Config {
             server: testing::server(),
+            installation: testing::installation(),
             nats: bus.clone(),
             auth: tokens.auth(),
             database: database("moderation"),
@@ -70,6 +72,7 @@ impl Fixture {
         let moderation = moderation.await.unwrap();
         let config = Config {
             server: testing::server(),
+            installation: testing::installation(),
             nats: bus,
             auth: tokens.auth(),
             database: database("comment"),

@@ -66,6 +66,7 @@ impl Fixture {
         let auth = self.tokens.auth();
         let common = config::Host {
             server,
+            installation: testing::installation(),
             nats: nats.clone(),
             auth,
             telemetry: config::Telemetry::default(),

@@ -32,6 +32,7 @@ impl Fixture {
         let (nats, tokens, folder) = (Nats::start().await, Tokens::new(), TempDir::new().unwrap());
         let config = Config {
             server: testing::server(),
+            installation: testing::installation(),
             nats: config::Nats { url: nats.url(), ..Default::default() },
             auth: tokens.auth(),
             database: config::Database {

@@ -54,11 +54,15 @@ fn what_keeps_it_from_starting_is_told_in_one_line() {
     let taken = taken.local_addr().unwrap().to_string();
     let any_port = "[server]\nlisten = \"127.0.0.1:0\"\nhttp_listen = \"127.0.0.1:0\"\n";
     // Nobody listens on port 1.
-    let settings = format!("{any_port}[nats]\nurl = \"nats://127.0.0.1:1\"\n");
+    let nats = "[nats]\nurl = \"nats://127.0.0.1:1\"\n";
+    fs::write(folder.path().join("nameless.toml"), format!("{any_port}{nats}")).unwrap();
+    let settings = format!("{any_port}{nats}[installation]\nname = \"test\"\n");
     fs::write(folder.path().join("post.toml"), settings).unwrap();
     let table = [
         ("typo.toml", ("AGORA_NATS__URL", "nats://127.0.0.1:1"), "listne"),
         ("absent.toml", ("AGORA_NATS__URL", "nats://127.0.0.1:1"), "absent.toml"),
+        ("nameless.toml", ("AGORA_SERVER__SECRET", ""), "AGORA_INSTALLATION__NAME) is not set"),
+        ("post.toml", ("AGORA_INSTALLATION__NAME", "two words"), "1 to 128 characters"),
         ("post.toml", ("AGORA_SERVER__LISTEN", taken.as_str()), "server.listen"),
         ("post.toml", ("AGORA_SERVER__LISTEN", "0.0.0.0:0"), "auth.public_keys"),
         ("post.toml", ("AGORA_DATABASE__PATH", "a_file/post.db"), "a_file"),

@@ -2,10 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use async_nats::jetstream;
 use bus_schema::Source;
 use chassis::{
-    Position, Watermarks,
+    Bus, Position, Watermarks,
     consumer::{self, Ended, Owners, ReadError},
     error::chain,
 };
@@ -36,7 +35,7 @@ impl Beside {
     /// Starts to follow.
     pub(super) async fn start(
         mut view: View,
-        jetstream: &jetstream::Context,
+        bus: &Bus,
         owners: &Owners,
     ) -> Result<Self, RebuildError> {
         let watermarks = Watermarks::new(&Source::ALL);
@@ -47,12 +46,11 @@ impl Beside {
         let folder = folder.without_repairs();
         let mut consumers = JoinSet::new();
         for source in Source::ALL {
-            let (jetstream, owners) = (jetstream.clone(), owners.clone());
+            let (bus, owners) = (bus.clone(), owners.clone());
             let folder = folder.clone();
             consumers.spawn(async move {
                 loop {
-                    let Err(ended) =
-                        consumer::session(&jetstream, &owners, source, &folder, || {}).await;
+                    let Err(ended) = consumer::session(&bus, &owners, source, &folder, || {}).await;
                     match &ended {
                         Ended::Read(ReadError::Replaced { .. }) => continue,
                         Ended::Read(ReadError::Unavailable { .. }) => {}

@@ -4,6 +4,7 @@ use agora_proto::admin::v1::{
     SnapshotHeader, SnapshotRequest, SnapshotResponse, snapshot_response::Part,
     view_service_client::ViewServiceClient,
 };
+use bus_schema::Installation;
 use chassis::{
     Position, StartError,
     database::OpenError,
@@ -47,6 +48,8 @@ enum FetchError {
     Silent,
     #[error("it sends something else than it says: {0}")]
     Malformed(&'static str),
+    #[error("it is a replica of another installation, {0}")]
+    Foreign(String),
     #[error("it cannot be gone on with")]
     Copy(#[from] CopyError),
     #[error("its file cannot be written")]
@@ -68,19 +71,29 @@ impl FetchError {
     }
 }
 
-/// Where peers are, if that is set.
-pub(super) fn peers(settings: &config::Snapshot) -> Result<Option<Target>, StartError> {
+/// The other replicas of this installation.
+pub(super) struct Peers<'s> {
+    target: Target,
+    token_file: Option<&'s Path>,
+    installation: &'s Installation,
+}
+
+/// The peers, if it is set where they are.
+pub(super) fn peers<'s>(
+    settings: &'s config::Snapshot,
+    installation: &'s Installation,
+) -> Result<Option<Peers<'s>>, StartError> {
     let Some(url) = &settings.peers else { return Ok(None) };
     let target = url.parse().map_err(|error| {
         StartError::Other(format!("snapshot.peers is no address: {url}: {error}").into())
     });
-    target.map(Some)
+    let token_file = settings.token_file.as_deref();
+    Ok(Some(Peers { target: target?, token_file, installation }))
 }
 
 /// Takes a view from a peer; says whether there is one now.
 pub(super) async fn fetch(
-    peers: &Target,
-    token_file: Option<&Path>,
+    peers: &Peers<'_>,
     slots: &Slots,
     view: &Path,
     listens: SocketAddr,
@@ -88,13 +101,13 @@ pub(super) async fn fetch(
     let until = Instant::now() + PATIENCE;
     loop {
         let mut is_busy = false;
-        let addresses = peers.addresses().await.unwrap_or_else(|error| {
+        let addresses = peers.target.addresses().await.unwrap_or_else(|error| {
             tracing::info!(%error, "no peer is found");
             Default::default()
         });
         for peer in addresses.into_iter().filter(|peer| !is_own(*peer, listens.port())) {
             tracing::info!(%peer, "asking for a snapshot");
-            match fetch_from(peers, peer, token_file, slots, view).await {
+            match fetch_from(peers, peer, slots, view).await {
                 Ok(position) => {
                     tracing::info!(%peer, %position, "the view is a snapshot of a peer's");
                     return Ok(true);
@@ -114,20 +127,24 @@ pub(super) async fn fetch(
 }
 
 async fn fetch_from(
-    peers: &Target,
+    peers: &Peers<'_>,
     peer: SocketAddr,
-    token_file: Option<&Path>,
     slots: &Slots,
     view: &Path,
 ) -> Result<Position, FetchError> {
-    let mut client = ViewServiceClient::new(peers.at(peer).connect().await?);
-    let request = dial::request(SnapshotRequest {}, token_file)?;
+    let mut client = ViewServiceClient::new(peers.target.at(peer).connect().await?);
+    let request = dial::request(SnapshotRequest {}, peers.token_file)?;
     let asking = timeout(ANSWER, client.snapshot(request)).await;
     let mut messages = asking.map_err(|_| FetchError::Silent)??.into_inner();
     let header = match next(&mut messages, MAKING).await? {
         Some(Part::Header(header)) => header,
         _ => return Err(FetchError::Malformed("there is no header")),
     };
+    // An older version does not say whose it is; that the streams chain with it is looked at in
+    // any case.
+    if !header.installation.is_empty() && header.installation != peers.installation.as_str() {
+        return Err(FetchError::Foreign(header.installation));
+    }
     store::check_schema(header.schema_version)?;
     let path = slots.fetched();
     receive(&path, &header, &mut messages).await?;

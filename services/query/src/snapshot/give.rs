@@ -1,6 +1,7 @@
 use std::{io, sync::Arc, time::Duration};
 
 use agora_proto::admin::v1::{SnapshotHeader, SnapshotResponse, snapshot_response::Part};
+use bus_schema::Installation;
 use chassis::{Explain, Host, Position, database::OpenError, error::Fault, status};
 use tokio::{
     fs::File,
@@ -35,6 +36,7 @@ pub(crate) struct Giver {
     folder: Folder,
     rebuilder: Rebuilder,
     complete: Complete,
+    installation: Installation,
     shutdown: CancellationToken,
     giving: Arc<Mutex<()>>,
 }
@@ -91,7 +93,8 @@ impl Giver {
         complete: Complete,
     ) -> Self {
         let (shutdown, giving) = (host.shutdown(), Arc::default());
-        Self { slots, folder, rebuilder, complete, shutdown, giving }
+        let installation = host.bus().installation().clone();
+        Self { slots, folder, rebuilder, complete, installation, shutdown, giving }
     }
 
     /// Makes a snapshot and sends it.
@@ -146,6 +149,7 @@ impl Giver {
             hash: hash.as_bytes().to_vec(),
             schema_version,
             position: position.to_string(),
+            installation: self.installation.to_string(),
         };
         send(receiver, Part::Header(header)).await?;
         let mut file = File::open(&path).await?;

@@ -133,6 +133,7 @@ impl Fixture {
         let path = folder.path().join("public.pem");
         fs::write(&path, &key.public_pem).unwrap();
         let mut config = config::Host::default();
+        config.installation.name = Some("test".into());
         config.server.listen = "127.0.0.1:0".parse().unwrap();
         config.server.http_listen = "127.0.0.1:0".parse().unwrap();
         // Nobody listens on port 1: the process goes on without NATS.
