@@ -10,9 +10,7 @@ use sqlx::{PgConnection, PgPool, Pool, migrate::Migrator};
 
 use super::{
     Cursor, Page, Read, Seen, Store, Viewer, forgetting, left, named_comments, named_posts, page,
-    revisions,
-    rows::{self, post_state_number},
-    touched,
+    revisions, rows, touched,
 };
 use crate::{
     consumer::Said,
@@ -165,7 +163,7 @@ impl owner::Store for Postgres {
             )
             .bind(column(&posts, |(id, _)| id.uuid()))
             .bind(column(&posts, |(_, post)| post.site.as_str()))
-            .bind(column(&posts, |(_, post)| post_state_number(post.state)))
+            .bind(column(&posts, |(_, post)| post.state.number()))
             .execute(&mut *connection)
             .await?;
         }

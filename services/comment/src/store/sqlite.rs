@@ -9,9 +9,7 @@ use sqlx::{FromRow as _, Pool, SqliteConnection, SqlitePool, migrate::Migrator};
 
 use super::{
     Cursor, Page, Read, Seen, Store, Viewer, forgetting, left, named_comments, named_posts, page,
-    revisions,
-    rows::{self, post_state_number},
-    touched,
+    revisions, rows, touched,
 };
 use crate::{
     consumer::Said,
@@ -188,7 +186,7 @@ impl owner::Store for Sqlite {
                 query
                     .bind(id.as_bytes().as_slice())
                     .bind(post.site.as_str())
-                    .bind(post_state_number(post.state))
+                    .bind(post.state.number())
             })
             .await?;
         let decisions: Vec<_> = said.decisions.into_iter().collect();

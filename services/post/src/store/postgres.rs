@@ -3,20 +3,16 @@ use std::collections::HashMap;
 use bus_schema::{Event, PostId, Site, Source};
 use chassis::{
     bulk::column,
-    owner::{self, ConsumeError, Consumed, Forgetting},
+    owner::{self, Forgetting},
     rows::{parse, signed},
 };
 use sqlx::{PgConnection, PgPool, Pool, migrate::Migrator};
 
 use super::{
     Cursor, Key, Page, Read, Store, changed, forgetting, left, named_revisions, new_texts, page,
-    rows::{self, state_number},
-    taken_keys, touched,
+    rows, taken_keys, touched,
 };
-use crate::{
-    consumer,
-    domain::{Command, Post, Posts, State},
-};
+use crate::domain::{Command, Post, Posts, State};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
@@ -97,7 +93,7 @@ impl owner::Store for Postgres {
         .bind(column(&posts, |post| post.external_key.as_deref()))
         .bind(column(&posts, |post| post.author.id.as_str()))
         .bind(column(&posts, |post| post.author.name.as_str()))
-        .bind(column(&posts, |post| state_number(post.state)))
+        .bind(column(&posts, |post| post.state.number()))
         .bind(column(&posts, |post| signed(post.revision)))
         .bind(column(&posts, |post| post.create_time.micros()))
         .bind(column(&posts, |post| post.update_time.micros()))
@@ -108,16 +104,6 @@ impl owner::Store for Postgres {
         .execute(connection)
         .await?;
         Ok(())
-    }
-
-    async fn consume(
-        &self,
-        _connection: &mut PgConnection,
-        source: Source,
-        events: &[Event],
-    ) -> Result<Consumed<State>, ConsumeError> {
-        consumer::consume(source, events)?;
-        Ok(Consumed::default())
     }
 
     fn forgetting(source: Source) -> Forgetting {

@@ -3,20 +3,16 @@ use std::collections::HashMap;
 use bus_schema::{Event, PostId, Site, Source};
 use chassis::{
     bulk::Statement,
-    owner::{self, ConsumeError, Consumed, Forgetting},
+    owner::{self, Forgetting},
     rows::parse,
 };
 use sqlx::{FromRow as _, Pool, SqliteConnection, SqlitePool, migrate::Migrator};
 
 use super::{
     Cursor, Key, Page, Read, Store, changed, forgetting, left, named_revisions, new_texts, page,
-    rows::{self, state_number},
-    taken_keys, touched,
+    rows, taken_keys, touched,
 };
-use crate::{
-    consumer,
-    domain::{Command, Post, Posts, State},
-};
+use crate::domain::{Command, Post, Posts, State};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
@@ -113,7 +109,7 @@ impl owner::Store for Sqlite {
                     .bind(post.external_key.as_deref())
                     .bind(post.author.id.as_str())
                     .bind(post.author.name.as_str())
-                    .bind(state_number(post.state))
+                    .bind(post.state.number())
                     .bind(post.revision)
                     .bind(post.create_time.micros())
                     .bind(post.update_time.micros())
@@ -128,16 +124,6 @@ impl owner::Store for Sqlite {
                     .bind(text.body.as_str())
             })
             .await
-    }
-
-    async fn consume(
-        &self,
-        _connection: &mut SqliteConnection,
-        source: Source,
-        events: &[Event],
-    ) -> Result<Consumed<State>, ConsumeError> {
-        consumer::consume(source, events)?;
-        Ok(Consumed::default())
     }
 
     fn forgetting(source: Source) -> Forgetting {
