@@ -1,7 +1,8 @@
 //! Where comments are kept. All SQL stands in [`Sqlite`] and [`Postgres`]: they write, in
-//! the committer's transactions; their readers read, on connections of their own.
+//! the committer's transactions; the reader reads, on connections of its own.
 
 mod postgres;
+mod reader;
 mod rows;
 mod sqlite;
 
