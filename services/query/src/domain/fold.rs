@@ -72,9 +72,10 @@ impl Touched {
                 self.comments.push(aggregate(event)?);
             }
             Kind::RevisionDecided(decided) => {
+                let post_id = post_id(event)?;
                 self.comments.push(aggregate(event)?);
                 if decided.decision() == Decision::Approved {
-                    self.posts.push(post_id(event)?);
+                    self.posts.push(post_id);
                 }
             }
             // The view holds no policies.
