@@ -1,8 +1,9 @@
 //! Compiles `proto/` in pure Rust: no protoc is needed.
 
-use std::{env, error::Error, fs, path::PathBuf};
+use std::{env, error::Error, fmt::Write as _, fs, path::PathBuf};
 
 use prost::Message as _;
+use prost_types::FileDescriptorSet;
 
 const FILES: [&str; 10] = [
     "agora/admin/v1/dead_letter.proto",
@@ -28,8 +29,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     // one, from which code is made, drops them.
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
-    let descriptors =
-        prost_types::FileDescriptorSet::decode(compiler.encode_file_descriptor_set().as_slice())?;
+    let descriptors = FileDescriptorSet::decode(compiler.encode_file_descriptor_set().as_slice())?;
+    fs::write(out.join("mutations.rs"), mutations(&descriptors)?)?;
 
     tonic_prost_build::configure()
         // Events are decoded by the million: their bytes stay slices of the message.
@@ -37,4 +38,21 @@ fn main() -> Result<(), Box<dyn Error>> {
         .bytes(".agora.admin.v1.JournalRow")
         .compile_fds(descriptors)?;
     Ok(())
+}
+
+/// What makes `agora_proto::Mutation` of every request that has a `request_id`.
+fn mutations(descriptors: &FileDescriptorSet) -> Result<String, Box<dyn Error>> {
+    let mut code = String::new();
+    for file in &descriptors.file {
+        let module = file.package().trim_start_matches("agora.").replace('.', "::");
+        for method in file.service.iter().flat_map(|service| &service.method) {
+            let name = method.input_type().rsplit('.').next().unwrap_or_default();
+            let request = file.message_type.iter().find(|message| message.name() == name);
+            let fields = request.map_or(&[][..], |request| &request.field);
+            if fields.iter().any(|field| field.name() == "request_id") {
+                writeln!(code, "mutation!({module}::{name}, {:?});", method.name())?;
+            }
+        }
+    }
+    Ok(code)
 }

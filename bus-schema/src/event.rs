@@ -3,9 +3,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use uuid::Uuid;
 
-pub use proto::event::Kind;
-
-use crate::{EventId, PostId, RequestId, Sequence, Site, Source, Time};
+use crate::{EventId, Kind, PostId, RequestId, Sequence, Site, Source, Time};
 
 /// An immutable fact, owned by one source: `agora.event.v1.Event` with its
 /// envelope parsed. Text that people wrote stands in [`proto::Content`] only.
@@ -155,22 +153,6 @@ impl Event {
 
 fn source(message: &proto::Event) -> Option<Source> {
     Source::try_from(proto::Source::try_from(message.source).ok()?).ok()
-}
-
-/// The name of an event type, as in the proto's `kind`.
-pub const fn kind_name(kind: &Kind) -> &'static str {
-    match kind {
-        Kind::PostCreated(_) => "post_created",
-        Kind::PostUpdated(_) => "post_updated",
-        Kind::PostDeleted(_) => "post_deleted",
-        Kind::PostClosed(_) => "post_closed",
-        Kind::PostReopened(_) => "post_reopened",
-        Kind::CommentCreated(_) => "comment_created",
-        Kind::CommentUpdated(_) => "comment_updated",
-        Kind::CommentDeleted(_) => "comment_deleted",
-        Kind::PolicySet(_) => "policy_set",
-        Kind::RevisionDecided(_) => "revision_decided",
-    }
 }
 
 /// Plain text as the content of an event.

@@ -9,8 +9,8 @@ use std::{collections::BTreeSet, env, fs, path::PathBuf};
 
 use agora_proto::event::v1 as proto;
 use bus_schema::{
-    Checkpoint, DecodeError, Event, EventId, Kind, PostId, RequestId, RequestMark, Sequence, Site,
-    Source, Subject, Time, kind_name, plain,
+    Checkpoint, DecodeError, Event, EventId, Kind, KindName, PostId, RequestId, RequestMark,
+    Sequence, Site, Source, Subject, Time, plain,
 };
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -145,7 +145,7 @@ fn this_version_writes_what_its_golden_files_hold() {
     let write = env::var_os("AGORA_WRITE_GOLDEN").is_some();
     fs::create_dir_all(&folder).unwrap();
     for event in samples() {
-        let file = folder.join(kind_name(&event.kind)).with_extension("bin");
+        let file = folder.join(KindName::of(&event.kind).as_str()).with_extension("bin");
         if write {
             fs::write(&file, event.encode()).unwrap();
         }
@@ -163,7 +163,7 @@ fn every_event_of_every_version_decodes() {
             let file = file.unwrap().path();
             let event = Event::decode(fs::read(&file).unwrap().into()).unwrap();
             let name = file.file_stem().unwrap().to_str().unwrap().to_owned();
-            assert_eq!(kind_name(&event.kind), name);
+            assert_eq!(KindName::of(&event.kind).as_str(), name);
             let subject = Subject::of(&event);
             assert_eq!(subject.to_string().parse(), Ok(subject));
             types.insert(name);

@@ -107,10 +107,7 @@ impl Error {
         for line in self.lines() {
             output::remark(line);
         }
-        match self {
-            Self::Unchecked(_) => ExitCode::from(UNCHECKED),
-            _ => ExitCode::FAILURE,
-        }
+        if let Self::Unchecked(_) = self { ExitCode::from(UNCHECKED) } else { ExitCode::FAILURE }
     }
 
     /// What [`Self::report`] prints.

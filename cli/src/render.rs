@@ -3,6 +3,9 @@
 //! Nothing that a person wrote reaches the terminal as it is: [`text`] takes the
 //! control characters out.
 
+// An arm for all other variants would hide the next one, above all the next type of event.
+#![warn(clippy::wildcard_enum_match_arm)]
+
 pub mod case;
 pub mod comment;
 pub mod dead_letter;

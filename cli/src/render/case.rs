@@ -87,11 +87,11 @@ fn decided(record: &DecisionRecord) -> String {
     let verdict = match record.decision() {
         Decision::Approved => style::good(&verdict),
         Decision::Rejected => style::bad(&verdict),
-        _ => style::pending(&verdict),
+        Decision::Pending | Decision::Unspecified => style::pending(&verdict),
     };
     let by = match record.cause() {
         Cause::Moderator => text::line(&record.decider_id),
-        _ => format!("policy {}", record.policy_version),
+        Cause::Policy | Cause::Unspecified => format!("policy {}", record.policy_version),
     };
     let mut why: Vec<String> = Vec::new();
     if !record.reason.is_empty() {

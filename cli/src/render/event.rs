@@ -1,7 +1,7 @@
 //! Events of the bus, as a line for people and as JSON for scripts.
 
 use agora_proto::event::v1::{Content, Decision, event::Kind};
-use bus_schema::{Event, kind_name};
+use bus_schema::{Event, KindName};
 use prost_reflect::{DynamicMessage, ReflectMessage as _, Value as Field};
 use prost_types::Timestamp;
 use serde_json::{Map, Value, json};
@@ -22,7 +22,7 @@ pub fn line(event: &Event) -> String {
         style::faint(&time),
         event.source.as_str(),
         event.sequence.0,
-        style::strong(kind_name(&event.kind)),
+        style::strong(KindName::of(&event.kind).as_str()),
         style::person(&format!("{}/{}", event.site, text::line(&event.actor))),
         style::faint(&aggregate),
         what(&event.kind)
@@ -41,7 +41,7 @@ fn what(kind: &Kind) -> String {
             match event.decision() {
                 Decision::Approved => style::good(&revision),
                 Decision::Rejected => style::bad(&revision),
-                _ => style::pending(&revision),
+                Decision::Pending | Decision::Unspecified => style::pending(&revision),
             }
         }
         Kind::PolicySet(event) => format!("version {}", event.version),

@@ -18,7 +18,7 @@ pub fn title(post: &ThreadPost) -> String {
         PostState::Closed => {
             format!("{} {}", style::strong(&text::line(&post.title)), style::pending("[closed]"))
         }
-        _ => style::strong(&text::line(&post.title)),
+        PostState::Open | PostState::Unspecified => style::strong(&text::line(&post.title)),
     }
 }
 

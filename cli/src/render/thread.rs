@@ -87,7 +87,7 @@ fn write_comment(out: &mut String, comment: &ThreadComment, below: &str, options
     match comment.visibility() {
         Visibility::Pending => out.push_str(&style::pending(" [pending]")),
         Visibility::Rejected => out.push_str(&style::bad(" [rejected]")),
-        _ => {}
+        Visibility::Public | Visibility::Unspecified => {}
     }
     out.push('\n');
     for line in text::wrap(&comment.body, options.width, below.chars().count()) {

@@ -25,9 +25,6 @@ pub struct Origin {
     pub site: Site,
     /// Who caused it: a principal's id.
     pub actor: String,
-    /// The kind of event that the command makes, as [`bus_schema::kind_name`] gives
-    /// it. With site, actor and request id it tells a retry.
-    pub method: &'static str,
     /// The request, if the caller chose an id for it.
     pub request: Option<RequestMark>,
     /// A command whose deadline has passed is dropped before it is decided.
@@ -36,6 +33,15 @@ pub struct Origin {
     pub traceparent: String,
     /// How many bytes the command holds; the committer's queue is limited by them.
     pub size: usize,
+}
+
+/// Who acts on something: decides whether they may change it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Actor {
+    /// The principal's id.
+    pub id: String,
+    /// Whether they may change what others wrote.
+    pub administers: bool,
 }
 
 impl Call {
@@ -57,7 +63,6 @@ impl Call {
     pub fn origin(
         self,
         site: Site,
-        method: &'static str,
         request: Option<RequestMark>,
         size: usize,
     ) -> Result<Origin, Error> {
@@ -66,7 +71,6 @@ impl Call {
         Ok(Origin {
             site,
             actor: principal.id.clone(),
-            method,
             request,
             deadline: self.deadline,
             traceparent: self.traceparent,

@@ -1,6 +1,7 @@
 //! What people wrote, as events hold it.
 
-use agora_proto::event::v1::Content;
+use agora_proto::event::v1::{self as event, Content};
+use bus_schema::Author;
 
 /// Content that this program cannot open.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -24,4 +25,12 @@ pub fn open(content: Option<&Content>) -> Result<&str, OpenError> {
         return Err(OpenError::UnknownKey(content.key_id.clone()));
     }
     std::str::from_utf8(&content.data).map_err(|_| OpenError::NotText)
+}
+
+/// The author that an event names.
+///
+/// # Errors
+/// [`OpenError`] if the name cannot be opened here.
+pub fn author(author: &event::Author) -> Result<Author, OpenError> {
+    Ok(Author { id: author.id.clone(), name: open(author.name.as_ref())?.to_owned() })
 }

@@ -1,9 +1,12 @@
 //! What a service that owns events gives to the event store: its rules ([`Domain`]) and
 //! its SQL ([`Store`]). From these [`start`](crate::start) makes the whole way of a write.
 
-use std::{error::Error as StdError, future::Future};
+use std::{
+    error::Error as StdError,
+    future::{Future, ready},
+};
 
-use bus_schema::{Event, Kind, PostId, Site, Source, Time};
+use bus_schema::{Event, Kind, KindName, PostId, Site, Source, Time};
 use sqlx::migrate::Migrator;
 use uuid::Uuid;
 
@@ -25,7 +28,7 @@ pub trait Domain: Send + Sync + 'static {
     type Error: Explain + From<Error> + Send + Sync + 'static;
 
     /// Decides a command on the state: the events that it makes, at least one, the
-    /// last of which it answers with.
+    /// last of which it answers with and is of the type that [`Self::makes`] says.
     ///
     /// # Errors
     /// The rule that the command breaks.
@@ -35,6 +38,10 @@ pub trait Domain: Send + Sync + 'static {
         command: &Self::Command,
         now: Time,
     ) -> Result<Vec<Draft>, Self::Error>;
+
+    /// The type of the event that answers a command. With site, actor and request id it
+    /// tells a retry, which must therefore ask for the same type.
+    fn makes(command: &Self::Command) -> KindName;
 
     /// Folds one of the service's own events into the state.
     ///
@@ -53,7 +60,7 @@ pub trait Domain: Send + Sync + 'static {
 
     /// As what an event of the service's own is counted: one of a few names.
     fn counted_as(event: &Event) -> &'static str {
-        bus_schema::kind_name(&event.kind)
+        KindName::of(&event.kind).as_str()
     }
 }
 
@@ -118,12 +125,18 @@ pub trait Store: Send + Sync + 'static {
 
     /// Applies another source's events, in their order, and returns what they cause.
     /// What is said to be new in its state, [`Self::write`] writes.
+    ///
+    /// Without it a service consumes nothing, and such events are refused.
     fn consume(
         &self,
-        connection: &mut Connection<Self>,
+        _connection: &mut Connection<Self>,
         source: Source,
         events: &[Event],
-    ) -> impl Future<Output = Result<Consumed<State<Self>>, ConsumeError>> + Send;
+    ) -> impl Future<Output = Result<Consumed<State<Self>>, ConsumeError>> + Send {
+        let (count, service) = (events.len(), Self::Domain::SOURCE);
+        let refusal = format!("{count} events of {source} for the {service} service");
+        ready(Err(ConsumeError::Event(refusal.into())))
+    }
 
     /// What forgets the state that the events of a source have left, of the service's own or
     /// of another one.

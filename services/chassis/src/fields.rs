@@ -3,7 +3,7 @@
 
 use std::str::FromStr;
 
-use bus_schema::{Site, Time};
+use bus_schema::{Author, Site, Time};
 use prost_types::Timestamp;
 use unicode_normalization::UnicodeNormalization as _;
 
@@ -40,6 +40,16 @@ pub const AUTHOR_NAME: Limit =
 pub const DEFAULT_PAGE_SIZE: usize = 50;
 /// How many resources a page has at most.
 pub const MAX_PAGE_SIZE: usize = 500;
+
+/// Whom an import names as the author of something, and when it was written if that was
+/// earlier.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attributed {
+    /// Who wrote it.
+    pub author: Author,
+    /// When, if not now.
+    pub create_time: Option<Time>,
+}
 
 /// Collects the violations of one request.
 ///
@@ -113,15 +123,28 @@ impl Fields {
         }
     }
 
-    /// A time that must not be in the future; absent means now.
-    pub fn past_time(&mut self, field: &str, value: Option<&Timestamp>) -> Option<Time> {
-        let now = Time::now();
-        let Some(timestamp) = value else { return Some(now) };
+    /// A time that must not be in the future; it may be absent.
+    pub fn past_time(&mut self, field: &str, value: Option<&Timestamp>) -> Option<Option<Time>> {
+        let Some(timestamp) = value else { return Some(None) };
         match Time::try_from(timestamp) {
             Err(error) => self.check(field, Err(error)),
-            Ok(time) if time > now => self.check(field, Err("must not be in the future")),
-            Ok(time) => Some(time),
+            Ok(time) if time > Time::now() => self.check(field, Err("must not be in the future")),
+            Ok(time) => Some(Some(time)),
         }
+    }
+
+    /// What a request's `attribution` holds.
+    pub fn attribution(
+        &mut self,
+        author_id: &str,
+        author_name: &str,
+        create_time: Option<&Timestamp>,
+    ) -> Option<Attributed> {
+        let id = self.text("attribution.author_id", author_id, AUTHOR_ID);
+        let name = self.text("attribution.author_name", author_name, AUTHOR_NAME);
+        let create_time = self.past_time("attribution.create_time", create_time);
+        let author = Author { id: id?, name: name? };
+        Some(Attributed { author, create_time: create_time? })
     }
 
     /// Ends the parsing.

@@ -4,7 +4,7 @@
 //! - The edge: [`config`], [`telemetry`], [`host`] (the gRPC and HTTP
 //!   servers of one process), [`auth`], [`error`], [`page`], [`position`],
 //!   [`fields`].
-//! - The way of a write: [`database`], [`rows`], [`journal`], [`committer`], [`relay`].
+//! - The way of a write: [`mutation`], [`database`], [`rows`], [`journal`], [`committer`], [`relay`].
 //! - The way of an event: [`consumer`], [`dead_letter`].
 //! - Several replicas: [`leader`], [`dial`].
 //! - With the feature `testing`, what the tests of services share: `testing`.
@@ -33,6 +33,7 @@ pub mod host;
 pub mod journal;
 pub mod keys;
 pub mod leader;
+pub mod mutation;
 pub mod page;
 pub mod planted;
 pub mod position;

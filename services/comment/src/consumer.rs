@@ -4,10 +4,10 @@
 use std::collections::HashMap;
 
 use agora_proto::event::v1::Decision;
-use bus_schema::{Event, Kind, PostId, RevisionId};
+use bus_schema::{Event, Kind, PostId, PostState, RevisionId};
 use chassis::domain::ApplyError;
 
-use crate::domain::{Post, PostState};
+use crate::domain::Post;
 
 /// What a batch of events says.
 #[derive(Debug, Default)]

@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 
 use agora_proto::event::v1 as event;
-use bus_schema::{CommentId, Event, Kind, PostId, Site, Source, Time, plain};
+use bus_schema::{
+    Author, CommentId, Event, Kind, KindName, PostId, PostState, Site, Source, Time, plain,
+};
 use chassis::{
-    call::Origin,
+    call::{Actor, Origin},
     content,
     domain::{ApplyError, Draft},
     fields::{Limit, Max},
@@ -46,15 +48,6 @@ pub struct Comment {
     pub update_time: Time,
 }
 
-/// Who wrote something.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Author {
-    /// A principal's id, or what an import gave.
-    pub id: String,
-    /// May be empty.
-    pub name: String,
-}
-
 /// A decision that is none for later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -64,17 +57,6 @@ pub enum Verdict {
     Rejected,
 }
 
-/// Whether a post takes comments.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PostState {
-    /// It does.
-    Open,
-    /// It can be read.
-    Closed,
-    /// A tombstone is left.
-    Deleted,
-}
-
 /// What the post service said of a post.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Post {
@@ -82,15 +64,6 @@ pub struct Post {
     pub site: Site,
     /// Whether it takes comments.
     pub state: PostState,
-}
-
-/// Who acts: decides whether they may change a comment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Actor {
-    /// The principal's id.
-    pub id: String,
-    /// Whether they may change others' comments.
-    pub administers: bool,
 }
 
 /// What can be asked for.
@@ -200,6 +173,16 @@ impl chassis::domain::Domain for Comments {
         }])
     }
 
+    fn makes(command: &Command) -> KindName {
+        match command {
+            Command::Create(_) => KindName::CommentCreated,
+            Command::Change { change, .. } => match change {
+                Change::Update { .. } => KindName::CommentUpdated,
+                Change::Delete => KindName::CommentDeleted,
+            },
+        }
+    }
+
     fn apply(state: &mut State, event: &Event) -> Result<(), ApplyError> {
         let comment = comment(state, event)?;
         state.comments.insert(comment.id, comment);
@@ -211,7 +194,14 @@ impl chassis::domain::Domain for Comments {
         let body = match &event.kind {
             Kind::CommentCreated(created) => content::open(created.body.as_ref())?,
             Kind::CommentUpdated(updated) => content::open(updated.body.as_ref())?,
-            _ => "",
+            Kind::CommentDeleted(_)
+            | Kind::PostCreated(_)
+            | Kind::PostUpdated(_)
+            | Kind::PostDeleted(_)
+            | Kind::PostClosed(_)
+            | Kind::PostReopened(_)
+            | Kind::PolicySet(_)
+            | Kind::RevisionDecided(_) => "",
         };
         Ok(Reply { comment, body: body.to_owned() })
     }
@@ -265,10 +255,7 @@ fn created(create: &Create, depth: u32, now: Time) -> Kind {
         parent_id: create.parent_id.map(CommentId::to_bytes).unwrap_or_default(),
         depth,
         body: Some(plain(&create.body)),
-        author: Some(event::Author {
-            id: create.author.id.clone(),
-            name: Some(plain(&create.author.name)),
-        }),
+        author: Some((&create.author).into()),
         create_time: Some(create.create_time.unwrap_or(now).into()),
     })
 }
@@ -288,15 +275,19 @@ fn changed(comment: &Comment, change: &Change) -> Kind {
 /// The comment as an event leaves it.
 fn comment(state: &State, event: &Event) -> Result<Comment, ApplyError> {
     let id = CommentId::from(event.aggregate.ok_or("an event of a comment without its id")?);
-    if let Kind::CommentCreated(created) = &event.kind {
-        return new_comment(id, event, created);
-    }
-    let before = state.comments.get(&id).ok_or("an event of an unknown comment")?;
     let (revision, deleted) = match &event.kind {
+        Kind::CommentCreated(created) => return new_comment(id, event, created),
         Kind::CommentUpdated(updated) => (updated.revision, false),
         Kind::CommentDeleted(deleted) => (deleted.revision, true),
-        _ => return Err("an event of another source".into()),
+        Kind::PostCreated(_)
+        | Kind::PostUpdated(_)
+        | Kind::PostDeleted(_)
+        | Kind::PostClosed(_)
+        | Kind::PostReopened(_)
+        | Kind::PolicySet(_)
+        | Kind::RevisionDecided(_) => return Err("an event of another source".into()),
     };
+    let before = state.comments.get(&id).ok_or("an event of an unknown comment")?;
     Ok(Comment { revision, deleted, update_time: event.time, ..before.clone() })
 }
 
@@ -316,10 +307,7 @@ fn new_comment(
             id => Some(CommentId::from_slice(id)?),
         },
         depth: created.depth,
-        author: Author {
-            id: author.id.clone(),
-            name: content::open(author.name.as_ref())?.to_owned(),
-        },
+        author: content::author(author)?,
         revision: 1,
         deleted: false,
         verdict: None,

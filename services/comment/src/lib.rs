@@ -5,6 +5,9 @@
 //! the SQL, `posts` asks the post service for a post that was not heard of yet. The way
 //! of a write is the event store's: see [`chassis::start`].
 
+// An arm for all other variants would hide the next one, above all the next type of event.
+#![warn(clippy::wildcard_enum_match_arm)]
+
 mod config;
 mod consumer;
 pub mod domain;

@@ -6,12 +6,12 @@ use agora_proto::post::v1::{
     GetPostRequest, GetPostResponse, PostState as Answered, get_post_request::Key,
     post_service_client::PostServiceClient,
 };
-use bus_schema::{PostId, Site};
+use bus_schema::{PostId, PostState, Site};
 use chassis::{Position, StartError, dial::Target};
 use tokio::time::{sleep, timeout};
 use tonic::{Code, Request, Response, Status, transport::Channel};
 
-use crate::{Error, PostService, domain::PostState};
+use crate::{Error, PostService};
 
 /// How often it is tried to reach the post service.
 const MAX_TRIES: u32 = 3;

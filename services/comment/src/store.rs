@@ -1,7 +1,8 @@
 //! Where comments are kept. All SQL stands in [`Sqlite`] and [`Postgres`]: they write, in
-//! the committer's transactions; their readers read, on connections of their own.
+//! the committer's transactions; the reader reads, on connections of its own.
 
 mod postgres;
+mod reader;
 mod rows;
 mod sqlite;
 
@@ -183,7 +184,14 @@ fn revision_of(event: &Event) -> Result<Option<Revision<'_>>, sqlx::Error> {
     let (number, body): (u32, Option<&event::Content>) = match &event.kind {
         Kind::CommentCreated(created) => (1, created.body.as_ref()),
         Kind::CommentUpdated(updated) => (updated.revision, updated.body.as_ref()),
-        _ => return Ok(None),
+        Kind::CommentDeleted(_)
+        | Kind::PostCreated(_)
+        | Kind::PostUpdated(_)
+        | Kind::PostDeleted(_)
+        | Kind::PostClosed(_)
+        | Kind::PostReopened(_)
+        | Kind::PolicySet(_)
+        | Kind::RevisionDecided(_) => return Ok(None),
     };
     let Some(comment_id) = event.aggregate.map(CommentId::from) else { return Ok(None) };
     let body = content::open(body).map_err(|error| sqlx::Error::Encode(error.into()))?;

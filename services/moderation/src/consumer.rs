@@ -81,7 +81,13 @@ impl<'e> Said<'e> {
                     said.deleted.push(id);
                     continue;
                 }
-                _ => return Err("an event of another source".into()),
+                Kind::PostCreated(_)
+                | Kind::PostUpdated(_)
+                | Kind::PostDeleted(_)
+                | Kind::PostClosed(_)
+                | Kind::PostReopened(_)
+                | Kind::PolicySet(_)
+                | Kind::RevisionDecided(_) => return Err("an event of another source".into()),
             };
             let body = content::open(body)?;
             said.revisions.push(Revision { comment_id: id, number, body, event });

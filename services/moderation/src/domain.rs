@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use agora_proto::event::v1::{self as event, Cause, Decision};
 use bus_schema::{
-    CommentId, DecisionId, Event, Kind, PostId, RevisionId, Sequence, Site, Source, Time, plain,
+    CommentId, DecisionId, Event, Kind, KindName, POLICY_ACTOR, PostId, RevisionId, Sequence, Site,
+    Source, Time, plain,
 };
 use chassis::{
     call::Origin,
@@ -25,8 +26,6 @@ pub use settle::{Settled, Verdict, settle};
 /// A reason: at most 1,000 characters.
 pub const REASON: Limit =
     Limit { may_be_empty: true, max: Max::Characters(1_000), multiline: true };
-/// The actor of events that no person causes.
-pub const POLICY_ACTOR: &str = "policy";
 
 /// A comment, as far as deciding needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -225,6 +224,13 @@ impl chassis::domain::Domain for Moderation {
         }])
     }
 
+    fn makes(command: &Command) -> KindName {
+        match command {
+            Command::SetPolicy { .. } => KindName::PolicySet,
+            Command::Decide { .. } => KindName::RevisionDecided,
+        }
+    }
+
     fn apply(state: &mut State, event: &Event) -> Result<(), ApplyError> {
         match &event.kind {
             Kind::PolicySet(set) => {
@@ -241,7 +247,14 @@ impl chassis::domain::Domain for Moderation {
                     }
                 }
             }
-            _ => return Err("an event of another source".into()),
+            Kind::PostCreated(_)
+            | Kind::PostUpdated(_)
+            | Kind::PostDeleted(_)
+            | Kind::PostClosed(_)
+            | Kind::PostReopened(_)
+            | Kind::CommentCreated(_)
+            | Kind::CommentUpdated(_)
+            | Kind::CommentDeleted(_) => return Err("an event of another source".into()),
         }
         Ok(())
     }
@@ -264,19 +277,35 @@ impl chassis::domain::Domain for Moderation {
                 };
                 Reply::Decision { comment_id: id.into(), record }
             }
-            _ => return Err("an event of another source".into()),
+            Kind::PostCreated(_)
+            | Kind::PostUpdated(_)
+            | Kind::PostDeleted(_)
+            | Kind::PostClosed(_)
+            | Kind::PostReopened(_)
+            | Kind::CommentCreated(_)
+            | Kind::CommentUpdated(_)
+            | Kind::CommentDeleted(_) => return Err("an event of another source".into()),
         })
     }
 
     fn counted_as(event: &Event) -> &'static str {
-        let Kind::RevisionDecided(decided) = &event.kind else {
-            return bus_schema::kind_name(&event.kind);
+        let decided = match &event.kind {
+            Kind::RevisionDecided(decided) => decided,
+            Kind::PostCreated(_)
+            | Kind::PostUpdated(_)
+            | Kind::PostDeleted(_)
+            | Kind::PostClosed(_)
+            | Kind::PostReopened(_)
+            | Kind::CommentCreated(_)
+            | Kind::CommentUpdated(_)
+            | Kind::CommentDeleted(_)
+            | Kind::PolicySet(_) => return KindName::of(&event.kind).as_str(),
         };
         match (decided.decision(), decided.cause()) {
             (Decision::Approved, Cause::Moderator) => "approved_by_moderator",
-            (Decision::Approved, _) => "approved_by_policy",
+            (Decision::Approved, Cause::Policy | Cause::Unspecified) => "approved_by_policy",
             (Decision::Rejected, Cause::Moderator) => "rejected_by_moderator",
-            (Decision::Rejected, _) => "rejected_by_policy",
+            (Decision::Rejected, Cause::Policy | Cause::Unspecified) => "rejected_by_policy",
             (Decision::Pending | Decision::Unspecified, _) => "held",
         }
     }

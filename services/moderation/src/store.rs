@@ -4,6 +4,7 @@
 
 mod consume;
 mod postgres;
+mod reader;
 mod rows;
 mod sqlite;
 mod write;

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use agora_proto::event::v1 as event;
-use bus_schema::{Event, Kind, PostId, Site, Source, Time, plain};
+use bus_schema::{Author, Event, Kind, KindName, PostId, PostState, Site, Source, Time, plain};
 use chassis::{
-    call::Origin,
+    call::{Actor, Origin},
     content,
     domain::{ApplyError, Draft},
     fields::{Limit, Max},
@@ -51,35 +51,6 @@ pub struct Text {
     pub title: String,
     /// May be empty.
     pub body: String,
-}
-
-/// Who wrote something.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Author {
-    /// A principal's id, or what an import gave.
-    pub id: String,
-    /// May be empty.
-    pub name: String,
-}
-
-/// Whether a post takes comments.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PostState {
-    /// It does.
-    Open,
-    /// It can be read.
-    Closed,
-    /// A tombstone is left.
-    Deleted,
-}
-
-/// Who acts: decides whether they may change a post.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Actor {
-    /// The principal's id.
-    pub id: String,
-    /// Whether they may change others' posts.
-    pub administers: bool,
 }
 
 /// What can be asked for.
@@ -200,13 +171,25 @@ impl chassis::domain::Domain for Posts {
         }])
     }
 
+    fn makes(command: &Command) -> KindName {
+        match command {
+            Command::Create { .. } => KindName::PostCreated,
+            Command::Change { change, .. } => match change {
+                Change::Update { .. } => KindName::PostUpdated,
+                Change::Delete => KindName::PostDeleted,
+                Change::Close => KindName::PostClosed,
+                Change::Reopen => KindName::PostReopened,
+            },
+        }
+    }
+
     fn apply(state: &mut State, event: &Event) -> Result<(), ApplyError> {
         let post = Self::reply(state, event)?;
         if let Some(key) = &post.external_key {
             let key = (post.site.clone(), key.clone());
             match post.state {
                 PostState::Deleted => state.keys.remove(&key),
-                _ => state.keys.insert(key, post.id),
+                PostState::Open | PostState::Closed => state.keys.insert(key, post.id),
             };
         }
         if post.state != PostState::Deleted {
@@ -218,29 +201,16 @@ impl chassis::domain::Domain for Posts {
 
     fn reply(state: &State, event: &Event) -> Result<Post, ApplyError> {
         let id = event.post_id.ok_or("an event of a post without its id")?;
-        if let Kind::PostCreated(created) = &event.kind {
-            return Ok(Post {
-                id,
-                site: event.site.clone(),
-                external_key: Some(created.external_key.clone()).filter(|key| !key.is_empty()),
-                author: author(created.author.as_ref())?,
-                text: text(created.title.as_ref(), created.body.as_ref())?,
-                revision: 1,
-                state: PostState::Open,
-                create_time: time(created.create_time.as_ref())?,
-                update_time: event.time,
-            });
-        }
-        let post = state.posts.get(&id).ok_or("an event of an unknown post")?;
         let of_revision = |revision| {
             let text = state.texts.get(&(id, revision)).cloned();
             text.ok_or("an event of an unknown revision")
         };
-        let (revision, text, state) = match &event.kind {
+        let (revision, text, now) = match &event.kind {
+            Kind::PostCreated(created) => return new_post(id, event, created),
             Kind::PostUpdated(updated) => {
-                let state = if updated.closed { PostState::Closed } else { PostState::Open };
+                let now = if updated.closed { PostState::Closed } else { PostState::Open };
                 let text = text(updated.title.as_ref(), updated.body.as_ref())?;
-                (updated.revision, text, state)
+                (updated.revision, text, now)
             }
             Kind::PostClosed(closed) => {
                 (closed.revision, of_revision(closed.revision)?, PostState::Closed)
@@ -249,10 +219,29 @@ impl chassis::domain::Domain for Posts {
                 (reopened.revision, of_revision(reopened.revision)?, PostState::Open)
             }
             Kind::PostDeleted(deleted) => (deleted.revision, Text::default(), PostState::Deleted),
-            _ => return Err("an event of another source".into()),
+            Kind::CommentCreated(_)
+            | Kind::CommentUpdated(_)
+            | Kind::CommentDeleted(_)
+            | Kind::PolicySet(_)
+            | Kind::RevisionDecided(_) => return Err("an event of another source".into()),
         };
-        Ok(Post { text, revision, state, update_time: event.time, ..post.clone() })
+        let before = state.posts.get(&id).ok_or("an event of an unknown post")?;
+        Ok(Post { text, revision, state: now, update_time: event.time, ..before.clone() })
     }
+}
+
+fn new_post(id: PostId, event: &Event, created: &event::PostCreated) -> Result<Post, ApplyError> {
+    Ok(Post {
+        id,
+        site: event.site.clone(),
+        external_key: Some(created.external_key.clone()).filter(|key| !key.is_empty()),
+        author: content::author(created.author.as_ref().ok_or("an event without its author")?)?,
+        text: text(created.title.as_ref(), created.body.as_ref())?,
+        revision: 1,
+        state: PostState::Open,
+        create_time: time(created.create_time.as_ref())?,
+        update_time: event.time,
+    })
 }
 
 /// Whether a post may be changed, by this actor and on this revision.
@@ -274,7 +263,7 @@ fn created(key: Option<&str>, text: &Text, author: &Author, create_time: Time) -
         external_key: key.unwrap_or_default().to_owned(),
         title: Some(plain(&text.title)),
         body: Some(plain(&text.body)),
-        author: Some(event::Author { id: author.id.clone(), name: Some(plain(&author.name)) }),
+        author: Some(author.into()),
         create_time: Some(create_time.into()),
     })
 }
@@ -300,12 +289,6 @@ fn changed(post: &Post, change: &Change) -> Result<Kind, Error> {
 
 fn text(title: Option<&event::Content>, body: Option<&event::Content>) -> Result<Text, ApplyError> {
     Ok(Text { title: content::open(title)?.to_owned(), body: content::open(body)?.to_owned() })
-}
-
-fn author(author: Option<&event::Author>) -> Result<Author, ApplyError> {
-    let author = author.ok_or("an event without its author")?;
-    let name = content::open(author.name.as_ref())?.to_owned();
-    Ok(Author { id: author.id.clone(), name })
 }
 
 fn time(timestamp: Option<&prost_types::Timestamp>) -> Result<Time, ApplyError> {

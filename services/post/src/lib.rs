@@ -4,8 +4,10 @@
 //! [`domain`] holds the rules, without I/O; `grpc` takes requests apart, `store` holds
 //! the SQL. The way of a write is the event store's: see [`chassis::start`].
 
+// An arm for all other variants would hide the next one, above all the next type of event.
+#![warn(clippy::wildcard_enum_match_arm)]
+
 mod config;
-mod consumer;
 pub mod domain;
 mod error;
 mod grpc;

@@ -1,7 +1,8 @@
 //! Where posts are kept. All SQL stands in [`Sqlite`] and [`Postgres`]: they write, in the
-//! committer's transactions; their readers read, on connections of their own.
+//! committer's transactions; the reader reads, on connections of its own.
 
 mod postgres;
+mod reader;
 mod rows;
 mod sqlite;
 
@@ -132,7 +133,14 @@ fn named_revisions(events: &[Event]) -> Vec<(PostId, u32)> {
     distinct(events.iter().filter_map(|event| match &event.kind {
         Kind::PostClosed(closed) => Some((event.post_id?, closed.revision)),
         Kind::PostReopened(reopened) => Some((event.post_id?, reopened.revision)),
-        _ => None,
+        Kind::PostCreated(_)
+        | Kind::PostUpdated(_)
+        | Kind::PostDeleted(_)
+        | Kind::CommentCreated(_)
+        | Kind::CommentUpdated(_)
+        | Kind::CommentDeleted(_)
+        | Kind::PolicySet(_)
+        | Kind::RevisionDecided(_) => None,
     }))
 }
 
@@ -151,7 +159,14 @@ fn new_texts<'s>(state: &'s State, events: &[Event]) -> Vec<((PostId, u32), &'s 
     let revisions = events.iter().filter_map(|event| match &event.kind {
         Kind::PostCreated(_) => Some((event.post_id?, 1)),
         Kind::PostUpdated(updated) => Some((event.post_id?, updated.revision)),
-        _ => None,
+        Kind::PostDeleted(_)
+        | Kind::PostClosed(_)
+        | Kind::PostReopened(_)
+        | Kind::CommentCreated(_)
+        | Kind::CommentUpdated(_)
+        | Kind::CommentDeleted(_)
+        | Kind::PolicySet(_)
+        | Kind::RevisionDecided(_) => None,
     });
     revisions.filter_map(|key| Some((key, state.texts.get(&key)?))).collect()
 }

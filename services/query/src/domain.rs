@@ -9,7 +9,7 @@ mod fold;
 use std::sync::Arc;
 
 use agora_proto::event::v1::Decision;
-use bus_schema::{CommentId, PostId, RevisionId, Sequence, Time};
+use bus_schema::{Author, CommentId, PostId, PostState, RevisionId, Sequence, Time};
 
 pub use fold::{Early, FoldError, State, Touched};
 
@@ -69,26 +69,6 @@ impl Post {
     pub fn activity_time(&self) -> Time {
         self.create_time.max(self.update_time).max(self.approve_time.unwrap_or_default())
     }
-}
-
-/// Who wrote something.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Author {
-    /// A principal's id, or what an import gave.
-    pub id: String,
-    /// May be empty.
-    pub name: String,
-}
-
-/// Whether a post takes comments.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PostState {
-    /// It does.
-    Open,
-    /// It can be read.
-    Closed,
-    /// A tombstone is left.
-    Deleted,
 }
 
 /// A comment, without the texts of its revisions.

@@ -5,6 +5,9 @@
 //! `consumer` is the one task that writes the view, `store` holds the SQL, `pages` keeps
 //! encoded pages, `grpc` takes requests apart.
 
+// An arm for all other variants would hide the next one, above all the next type of event.
+#![warn(clippy::wildcard_enum_match_arm)]
+
 mod config;
 mod consumer;
 pub mod domain;

@@ -1,6 +1,6 @@
 use std::{collections::HashMap, sync::Arc};
 
-use bus_schema::Site;
+use bus_schema::{POLICY_ACTOR, Site};
 use jsonwebtoken::{
     Algorithm, DecodingKey, TokenData, Validation, decode, errors::ErrorKind, get_current_timestamp,
 };
@@ -18,8 +18,6 @@ const MAX_REMEMBERED: usize = 10_000;
 const MAX_TOKEN: usize = 8 * 1024;
 /// How many characters a principal's id or name has at most.
 const MAX_NAME: usize = 200;
-/// The actor of what moderation's rules decide; nobody's id.
-const POLICY: &str = "policy";
 
 /// Verifies bearer tokens. A signature costs about 50 µs to verify, so what was
 /// verified is remembered, by the token's BLAKE3 hash, until the token expires.
@@ -141,8 +139,8 @@ fn principal(claims: Read) -> Result<Principal, Error> {
             )));
         }
     }
-    if sub.is_empty() || sub == POLICY {
-        return Err(invalid(format!("its sub must not be empty, nor {POLICY}")));
+    if sub.is_empty() || sub == POLICY_ACTOR {
+        return Err(invalid(format!("its sub must not be empty, nor {POLICY_ACTOR}")));
     }
     let mut by_site = HashMap::with_capacity(roles.len());
     for (site, names) in roles {

@@ -3,7 +3,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use bus_schema::{Checkpoint, Event, RequestMark, Sequence, Time};
+use bus_schema::{Checkpoint, Event, KindName, RequestMark, Sequence, Time};
 use tokio::time::timeout;
 
 use super::{
@@ -13,7 +13,6 @@ use super::{
 };
 use crate::{
     Error, Position,
-    call::Origin,
     database::Backend,
     domain::{Domain, State, Store},
     failpoint,
@@ -114,8 +113,7 @@ impl<S: Store> Writer<S> {
         &mut self,
         items: &[Item<S>],
     ) -> Result<HashMap<RequestKey, RequestRow>, CommitError> {
-        let mut keys: Vec<_> =
-            items.iter().filter_map(|item| Some(request(&item.origin)?.0)).collect();
+        let mut keys: Vec<_> = items.iter().filter_map(|item| Some(request(item)?.0)).collect();
         if keys.is_empty() || failpoint!(RequestIdIgnored) {
             return Ok(HashMap::new());
         }
@@ -155,7 +153,7 @@ fn decide<S: Store>(
     log: &mut Log,
     known: &mut HashMap<RequestKey, RequestRow>,
 ) -> Result<Decided<S>, CommitError> {
-    let request = request(&item.origin);
+    let request = request(item);
     if let Some((key, mark)) = request
         && let Some(before) = known.get(&key)
     {
@@ -170,24 +168,29 @@ fn decide<S: Store>(
     let drafts = catch_unwind(AssertUnwindSafe(|| {
         S::Domain::decide(state, &item.origin, &item.command, now)
     }));
-    let drafts = match drafts {
+    let mut drafts = match drafts {
         Ok(Ok(drafts)) => drafts,
         Ok(Err(refusal)) => return Ok(Decided::Refused(refusal)),
         Err(_) => return Ok(Decided::Refused(Error::internal("a rule panicked").into())),
     };
 
-    let last = drafts.len().saturating_sub(1);
-    let mut answer = None;
-    for (index, draft) in drafts.into_iter().enumerate() {
-        // The last event answers the request.
-        let mark = item.origin.request.filter(|_| index == last);
-        let event = log.append(draft, mark, item.origin.traceparent.clone(), now);
-        S::Domain::apply(state, event).map_err(CommitError::Event)?;
-        answer = Some(event);
-    }
-    let Some(event) = answer else {
+    let Some(last) = drafts.pop() else {
         return Ok(Decided::Refused(Error::internal("a command made no event").into()));
     };
+    // A retry looks for an event of the type that its command says.
+    let (made, said) = (KindName::of(&last.kind), S::Domain::makes(&item.command));
+    if made != said {
+        let text = format!("a command made {made} and not {said}");
+        return Ok(Decided::Refused(Error::internal(text).into()));
+    }
+    let traceparent = &item.origin.traceparent;
+    for draft in drafts {
+        let event = log.append(draft, None, traceparent.clone(), now);
+        S::Domain::apply(state, event).map_err(CommitError::Event)?;
+    }
+    // The last event answers the request.
+    let event = log.append(last, item.origin.request, traceparent.clone(), now);
+    S::Domain::apply(state, event).map_err(CommitError::Event)?;
     if let Some((key, mark)) = request {
         known.insert(key, RequestRow { key, sequence: event.sequence, hash: mark.hash });
     }
@@ -196,9 +199,11 @@ fn decide<S: Store>(
 }
 
 /// The key and mark of a command's request.
-fn request(origin: &Origin) -> Option<(RequestKey, RequestMark)> {
+fn request<S: Store>(item: &Item<S>) -> Option<(RequestKey, RequestMark)> {
+    let Item { origin, command, .. } = item;
     let mark = origin.request?;
-    Some((RequestKey::new(&mark, &origin.site, &origin.actor, origin.method), mark))
+    let makes = S::Domain::makes(command);
+    Some((RequestKey::new(&mark, &origin.site, &origin.actor, makes), mark))
 }
 
 /// Answers commands of which none was carried out, or of which nobody knows.

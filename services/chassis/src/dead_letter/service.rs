@@ -11,7 +11,7 @@ use agora_proto::{
     },
     event::v1 as event,
 };
-use bus_schema::{Event, Sequence, Source, kind_name};
+use bus_schema::{Event, KindName, Sequence, Source};
 use futures::future::BoxFuture;
 use sqlx::Pool;
 use tokio::sync::mpsc;
@@ -195,7 +195,7 @@ fn encode(service: &str, letter: DeadLetter) -> proto::DeadLetter {
         source: event::Source::from(letter.source).into(),
         sequence: letter.sequence.0,
         aggregate_id: letter.aggregate.map(|id| id.to_string()).unwrap_or_default(),
-        r#type: event.map(|event| kind_name(&event.kind).to_owned()).unwrap_or_default(),
+        r#type: event.map(|event| KindName::of(&event.kind).to_string()).unwrap_or_default(),
         error: letter.error,
         park_time: Some(letter.parked_at.into()),
         program: letter.program,

@@ -1,4 +1,4 @@
-use bus_schema::{Checkpoint, Event, Hash, RequestMark, Sequence, Site};
+use bus_schema::{Checkpoint, Event, Hash, KindName, RequestMark, Sequence, Site};
 use bytes::Bytes;
 
 use crate::database::SqlResult;
@@ -21,16 +21,16 @@ impl Row {
     }
 }
 
-/// How a request is found again: its id, then a hash of site, actor and method. The
-/// same id from another actor is another request.
+/// How a request is found again: its id, then a hash of site, actor and the type of the event
+/// that answers it. The same id from another actor is another request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RequestKey(pub(super) [u8; 32]);
 
 impl RequestKey {
     /// The key of a request.
-    pub fn new(mark: &RequestMark, site: &Site, actor: &str, method: &str) -> Self {
+    pub fn new(mark: &RequestMark, site: &Site, actor: &str, makes: KindName) -> Self {
         let mut hasher = blake3::Hasher::new();
-        for part in [site.as_str(), actor, method] {
+        for part in [site.as_str(), actor, makes.as_str()] {
             hasher.update(&(part.len() as u64).to_le_bytes());
             hasher.update(part.as_bytes());
         }
@@ -43,8 +43,7 @@ impl RequestKey {
     /// The key of the request that made an event, if one did.
     pub fn of(event: &Event) -> Option<Self> {
         let mark = event.request.as_ref()?;
-        let method = bus_schema::kind_name(&event.kind);
-        Some(Self::new(mark, &event.site, &event.actor, method))
+        Some(Self::new(mark, &event.site, &event.actor, KindName::of(&event.kind)))
     }
 
     /// As the database holds it.
@@ -67,4 +66,37 @@ pub struct RequestRow {
 /// A hash or key as a row holds it.
 pub(super) fn bytes32(bytes: &[u8]) -> SqlResult<[u8; 32]> {
     bytes.try_into().map_err(|_| sqlx::Error::Decode("32 bytes were expected".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use bus_schema::{EventId, Kind, RequestId, Time};
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_request_is_found_by_the_key_that_databases_hold() {
+        let mark = RequestMark { id: RequestId::from(Uuid::from_bytes([7; 16])), hash: [1; 32] };
+        let site: Site = "blog".parse().unwrap();
+        let key = RequestKey::new(&mark, &site, "ada", KindName::CommentCreated);
+        // The id, then 16 bytes of BLAKE3 over each part behind its length, in 8 bytes.
+        let hash = 0x2d61_d60b_94b2_a7ac_818c_2bc7_bd85_91d1_u128.to_be_bytes();
+        assert_eq!(key.as_bytes(), [[7; 16], hash].concat().as_slice());
+
+        let event = Event {
+            id: EventId::new(),
+            source: Source::Comment,
+            sequence: Sequence(1),
+            time: Time::now(),
+            actor: "ada".into(),
+            request: Some(mark),
+            site,
+            post_id: None,
+            aggregate: None,
+            traceparent: String::new(),
+            kind: Kind::CommentCreated(Default::default()),
+        };
+        assert_eq!(RequestKey::of(&event), Some(key));
+    }
 }

@@ -1,67 +1,51 @@
-use std::mem::take;
-
-use agora_proto::comment::v1::{
-    Attribution, CreateCommentRequest, CreateCommentResponse, DeleteCommentRequest,
-    DeleteCommentResponse, UpdateCommentRequest, UpdateCommentResponse,
+use agora_proto::{
+    Mutation as Message,
+    comment::v1::{
+        self as proto, Attribution, CreateCommentRequest, CreateCommentResponse,
+        DeleteCommentRequest, DeleteCommentResponse, UpdateCommentRequest, UpdateCommentResponse,
+    },
 };
-use bus_schema::{CommentId, RequestMark, Site, Time};
+use bus_schema::{CommentId, PostId};
 use chassis::{
-    Call, Position,
-    auth::Permission,
-    call::{Origin, mark},
+    Call,
+    call::Origin,
     committer::Committed,
-    fields::{AUTHOR_ID, AUTHOR_NAME, Fields},
+    fields::{Attributed, Fields},
+    mutation::Mutation,
 };
 
 use super::{Service, encode};
 use crate::{
     Error,
-    domain::{self, Actor, Author, Change, Command, Create, Reply},
+    domain::{self, Change, Command, Create, Reply},
     store::Store,
 };
 
-/// How many bytes a command without a text holds in the queue.
-const SMALL: usize = 256;
+/// What a new comment is to be.
+struct New {
+    post_id: PostId,
+    parent_id: Option<CommentId>,
+    body: String,
+    attribution: Option<Attributed>,
+}
 
-/// What every change of a comment has.
+/// What is to change of which comment.
 struct Target {
-    site: Site,
     comment_id: CommentId,
     revision: Option<u32>,
-    request: Option<RequestMark>,
-    position: Position,
+    change: Change,
 }
 
 impl<S: Store> Service<S> {
     pub(super) async fn create(
         &self,
         call: Call,
-        mut message: CreateCommentRequest,
+        message: CreateCommentRequest,
     ) -> Result<CreateCommentResponse, Error> {
-        let mut fields = Fields::new();
-        let position = fields.position(&take(&mut message.position));
-        let request_id = take(&mut message.request_id);
-        let request = mark(&mut fields, &self.keys, &request_id, "CreateComment", &message);
-        let site = fields.site("site", &message.site);
-        let post_id = fields.id("post_id", &message.post_id);
-        let parent_id = fields.optional_id("parent_id", &message.parent_id);
-        let body = fields.text("body", &message.body, domain::BODY);
-        let written = written(&mut fields, &call, message.attribution.as_ref());
-        let (Some(position), Some(request), Some(site)) = (position, request, site) else {
-            return Err(fields.into_error().into());
-        };
-        let (Some(post_id), Some(parent_id), Some(body), Some((author, create_time))) =
-            (post_id, parent_id, body, written)
-        else {
-            return Err(fields.into_error().into());
-        };
-        fields.finish()?;
-        if message.attribution.is_some() {
-            call.caller.require(Permission::Import, &site)?;
-        }
-
-        let origin = call.origin(site, "comment_created", request, SMALL + body.len())?;
-        self.watermarks.wait(&position, origin.deadline).await?;
+        let mutation = Mutation::parse(call, &self.keys, message, create)?;
+        let (author, create_time) = mutation.written(mutation.asked().attribution.as_ref())?;
+        let (origin, new) = mutation.admit(&self.watermarks).await?;
+        let New { post_id, parent_id, body, .. } = new;
         let create = Create {
             comment_id: CommentId::new(),
             post_id,
@@ -96,98 +80,69 @@ impl<S: Store> Service<S> {
     pub(super) async fn update(
         &self,
         call: Call,
-        mut message: UpdateCommentRequest,
+        message: UpdateCommentRequest,
     ) -> Result<UpdateCommentResponse, Error> {
-        let mut fields = Fields::new();
-        let position = take(&mut message.position);
-        let request_id = take(&mut message.request_id);
-        let request = mark(&mut fields, &self.keys, &request_id, "UpdateComment", &message);
-        let (site, id) = (&message.site, &message.comment_id);
-        let target = target(&mut fields, site, id, message.revision, request, &position);
-        let body = fields.text("body", &message.body, domain::BODY);
-        let (Some(target), Some(body)) = (target, body) else {
-            return Err(fields.into_error().into());
+        let parse = |fields: &mut Fields, message: &UpdateCommentRequest| {
+            target(fields, &message.comment_id, message.revision, |fields| {
+                let body = fields.text("body", &message.body, domain::BODY)?;
+                Some(Change::Update { body })
+            })
         };
-        fields.finish()?;
-        let size = SMALL + body.len();
-        let Committed { reply, position } =
-            self.change(call, target, "comment_updated", Change::Update { body }, size).await?;
-        let comment = Some(encode::reply(reply));
-        Ok(UpdateCommentResponse { comment, position: position.to_string() })
+        let (comment, position) = self.change(call, message, parse).await?;
+        Ok(UpdateCommentResponse { comment, position })
     }
 
     pub(super) async fn delete(
         &self,
         call: Call,
-        mut message: DeleteCommentRequest,
+        message: DeleteCommentRequest,
     ) -> Result<DeleteCommentResponse, Error> {
-        let mut fields = Fields::new();
-        let position = take(&mut message.position);
-        let request_id = take(&mut message.request_id);
-        let request = mark(&mut fields, &self.keys, &request_id, "DeleteComment", &message);
-        let (site, id) = (&message.site, &message.comment_id);
-        let target = target(&mut fields, site, id, message.revision, request, &position);
-        let Some(target) = target else { return Err(fields.into_error().into()) };
-        fields.finish()?;
-        let Committed { reply, position } =
-            self.change(call, target, "comment_deleted", Change::Delete, SMALL).await?;
-        let comment = Some(encode::reply(reply));
-        Ok(DeleteCommentResponse { comment, position: position.to_string() })
+        let parse = |fields: &mut Fields, message: &DeleteCommentRequest| {
+            target(fields, &message.comment_id, message.revision, |_| Some(Change::Delete))
+        };
+        let (comment, position) = self.change(call, message, parse).await?;
+        Ok(DeleteCommentResponse { comment, position })
     }
 
-    async fn change(
+    /// Has a comment changed: the comment, and the position that includes the change.
+    async fn change<M: Message>(
         &self,
         call: Call,
-        target: Target,
-        method: &'static str,
-        change: Change,
-        size: usize,
-    ) -> Result<Committed<Reply>, Error> {
-        let Target { site, comment_id, revision, request, position } = target;
-        let administers = call.caller.may(Permission::Administer, &site);
-        let origin = call.origin(site, method, request, size)?;
-        self.watermarks.wait(&position, origin.deadline).await?;
-        let actor = Actor { id: origin.actor.clone(), administers };
+        message: M,
+        parse: impl FnOnce(&mut Fields, &M) -> Option<Target>,
+    ) -> Result<(Option<proto::Comment>, String), Error> {
+        let mutation = Mutation::parse(call, &self.keys, message, parse)?;
+        let actor = mutation.actor()?;
+        let (origin, target) = mutation.admit(&self.watermarks).await?;
+        let Target { comment_id, revision, change } = target;
         let command = Command::Change { comment_id, actor, revision, change };
-        self.committer.submit(origin, command).await
+        let Committed { reply, position } = self.committer.submit(origin, command).await?;
+        Ok((Some(encode::reply(reply)), position.to_string()))
     }
 }
 
-fn target(
-    fields: &mut Fields,
-    site: &str,
-    comment_id: &str,
-    revision: u32,
-    request: Option<Option<RequestMark>>,
-    position: &str,
-) -> Option<Target> {
-    let site = fields.site("site", site);
-    let comment_id = fields.id("comment_id", comment_id);
-    let position = fields.position(position);
-    Some(Target {
-        site: site?,
-        comment_id: comment_id?,
-        revision: Some(revision).filter(|revision| *revision > 0),
-        request: request?,
-        position: position?,
-    })
+fn create(fields: &mut Fields, message: &CreateCommentRequest) -> Option<New> {
+    let post_id = fields.id("post_id", &message.post_id);
+    let parent_id = fields.optional_id("parent_id", &message.parent_id);
+    let body = fields.text("body", &message.body, domain::BODY);
+    let attribution = match &message.attribution {
+        None => Some(None),
+        Some(Attribution { author_id, author_name, create_time }) => {
+            fields.attribution(author_id, author_name, create_time.as_ref()).map(Some)
+        }
+    };
+    Some(New { post_id: post_id?, parent_id: parent_id?, body: body?, attribution: attribution? })
 }
 
-/// Who wrote a new comment, and when if it was not now: the caller, or whom an import
-/// names.
-fn written(
+/// A change of a comment, on a revision if that is not 0.
+fn target(
     fields: &mut Fields,
-    call: &Call,
-    attribution: Option<&Attribution>,
-) -> Option<(Author, Option<Time>)> {
-    let Some(attribution) = attribution else {
-        let (id, name) = call.caller.principal().map_or_else(Default::default, |principal| {
-            (principal.id.clone(), principal.name.clone())
-        });
-        return Some((Author { id, name }, None));
-    };
-    let id = fields.text("attribution.author_id", &attribution.author_id, AUTHOR_ID);
-    let name = fields.text("attribution.author_name", &attribution.author_name, AUTHOR_NAME);
-    let time = fields.past_time("attribution.create_time", attribution.create_time.as_ref());
-    Some((Author { id: id?, name: name? }, Some(time?)))
+    comment_id: &str,
+    revision: u32,
+    change: impl FnOnce(&mut Fields) -> Option<Change>,
+) -> Option<Target> {
+    let comment_id = fields.id("comment_id", comment_id);
+    let change = change(fields);
+    let revision = Some(revision).filter(|revision| *revision > 0);
+    Some(Target { comment_id: comment_id?, revision, change: change? })
 }

@@ -1,18 +1,15 @@
 use std::collections::HashMap;
 
-use bus_schema::{CommentId, Event, PostId, Site, Source};
+use bus_schema::{CommentId, Event, PostId, Source};
 use chassis::{
     bulk::column,
     domain::{ConsumeError, Consumed, Forgetting},
     rows::signed,
 };
-use sqlx::{PgConnection, PgPool, Pool, migrate::Migrator};
+use sqlx::{PgConnection, Pool, migrate::Migrator};
 
 use super::{
-    Cursor, Page, Read, Seen, Store, Viewer, forgetting, left, named_comments, named_posts, page,
-    revisions,
-    rows::{self, post_state_number},
-    touched,
+    Store, forgetting, left, named_comments, named_posts, reader::Reader, revisions, rows, touched,
 };
 use crate::{
     consumer::Said,
@@ -21,61 +18,13 @@ use crate::{
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
-/// A comment with the newest revision that a viewer may see. `$1` says whether the
-/// viewer sees everything, `$2` is the reader's id, if they have one.
-///
-/// Readers see a comment if it and every ancestor have a visible revision: the newest
-/// one that was approved or rejected, if it was approved. Authors see their own.
-macro_rules! select_seen {
-    ($rest:literal) => {
-        concat!(
-            "WITH seen AS (\
-                 SELECT c.*, c.author_id = $2::text AS own, (\
-                     SELECT d.decision FROM revision r JOIN decision d USING (revision_id) \
-                     WHERE r.comment_id = c.comment_id AND d.decision IN (2, 3) \
-                     ORDER BY r.revision DESC LIMIT 1\
-                 ) AS verdict, (\
-                     SELECT r.revision FROM revision r JOIN decision d USING (revision_id) \
-                     WHERE r.comment_id = c.comment_id AND d.decision IN (2, 3) \
-                     ORDER BY r.revision DESC LIMIT 1\
-                 ) AS decided FROM comment c\
-             ) \
-             SELECT s.*, r.revision AS seen_revision, r.body, r.time, d.decision \
-             FROM seen s \
-             JOIN revision r ON r.comment_id = s.comment_id \
-                 AND r.revision = CASE WHEN $1 OR s.own THEN s.revision ELSE s.decided END \
-             LEFT JOIN decision d ON d.revision_id = r.revision_id \
-             WHERE ($1 OR s.own OR NOT EXISTS (\
-                 WITH RECURSIVE up (id, parent_id) AS (\
-                     SELECT s.comment_id, s.parent_id \
-                     UNION ALL \
-                     SELECT p.comment_id, p.parent_id FROM comment p \
-                     JOIN up ON p.comment_id = up.parent_id\
-                 ) \
-                 SELECT 1 FROM up WHERE 2 IS DISTINCT FROM (\
-                     SELECT d.decision FROM revision r JOIN decision d USING (revision_id) \
-                     WHERE r.comment_id = up.id AND d.decision IN (2, 3) \
-                     ORDER BY r.revision DESC LIMIT 1\
-                 )\
-             )) AND ",
-            $rest
-        )
-    };
-}
-
-const ONE: &str = select_seen!("s.comment_id = $3 AND s.site = $4");
-const LIST: &str = select_seen!(
-    "s.post_id = $3 AND s.site = $4 AND (s.create_time, s.comment_id) > ($5, $6) \
-     ORDER BY s.create_time, s.comment_id LIMIT $7"
-);
-
 /// The state of comments in PostgreSQL.
 pub struct Postgres;
 
 impl Store for Postgres {
-    type Reader = Reader;
+    type Reader = Reader<sqlx::Postgres>;
 
-    fn reader(pool: Pool<sqlx::Postgres>) -> Reader {
+    fn reader(pool: Pool<sqlx::Postgres>) -> Self::Reader {
         Reader { pool }
     }
 }
@@ -165,7 +114,7 @@ impl chassis::domain::Store for Postgres {
             )
             .bind(column(&posts, |(id, _)| id.uuid()))
             .bind(column(&posts, |(_, post)| post.site.as_str()))
-            .bind(column(&posts, |(_, post)| post_state_number(post.state)))
+            .bind(column(&posts, |(_, post)| post.state.number()))
             .execute(&mut *connection)
             .await?;
         }
@@ -198,7 +147,8 @@ async fn load_comments(
         return Ok(HashMap::new());
     }
     let found: Vec<rows::Comment> = sqlx::query_as(
-        "SELECT c.*, (\
+        "SELECT c.comment_id, c.site, c.post_id, c.parent_id, c.depth, c.author_id, \
+         c.author_name, c.revision, c.deleted, c.create_time, c.update_time, (\
              SELECT d.decision FROM revision r JOIN decision d USING (revision_id) \
              WHERE r.comment_id = c.comment_id AND d.decision IN (2, 3) \
              ORDER BY r.revision DESC LIMIT 1\
@@ -224,59 +174,4 @@ async fn load_posts(
             .fetch_all(connection)
             .await?;
     found.into_iter().map(TryInto::try_into).collect()
-}
-
-/// Reads comments from PostgreSQL.
-#[derive(Clone)]
-pub struct Reader {
-    pool: PgPool,
-}
-
-impl Read for Reader {
-    async fn comment(
-        &self,
-        site: &Site,
-        id: CommentId,
-        viewer: &Viewer,
-    ) -> Result<Option<Seen>, sqlx::Error> {
-        let row: Option<rows::Seen> = sqlx::query_as(ONE)
-            .bind(*viewer == Viewer::Moderator)
-            .bind(viewer.id())
-            .bind(id.uuid())
-            .bind(site.as_str())
-            .fetch_optional(&self.pool)
-            .await?;
-        row.map(Seen::try_from).transpose()
-    }
-
-    async fn comments(
-        &self,
-        site: &Site,
-        post_id: PostId,
-        viewer: &Viewer,
-        after: Option<Cursor>,
-        size: usize,
-    ) -> Result<Page, sqlx::Error> {
-        let after = after.unwrap_or(Cursor::START);
-        let rows = sqlx::query_as(LIST)
-            .bind(*viewer == Viewer::Moderator)
-            .bind(viewer.id())
-            .bind(post_id.uuid())
-            .bind(site.as_str())
-            .bind(after.create_time)
-            .bind(after.comment_id)
-            // One more tells whether anything follows.
-            .bind(size as i64 + 1)
-            .fetch(&self.pool);
-        page(rows, size).await
-    }
-
-    async fn knows_post(&self, site: &Site, post_id: PostId) -> Result<bool, sqlx::Error> {
-        let found = sqlx::query("SELECT 1 FROM post WHERE post_id = $1 AND site = $2")
-            .bind(post_id.uuid())
-            .bind(site.as_str())
-            .fetch_optional(&self.pool)
-            .await?;
-        Ok(found.is_some())
-    }
 }

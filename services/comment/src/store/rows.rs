@@ -1,12 +1,12 @@
 //! What rows hold, in every database.
 
 use agora_proto::comment::v1::Decision;
-use bus_schema::{PostId, Time};
+use bus_schema::{Author, PostId, PostState, Time};
 use chassis::rows::{invalid, parse, unsigned};
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use crate::domain::{self, Author, PostState, Verdict};
+use crate::domain::{self, Verdict};
 
 /// A comment with the verdict on its newest revision that was decided on.
 #[derive(FromRow)]
@@ -91,21 +91,7 @@ impl TryFrom<Post> for (PostId, domain::Post) {
     type Error = sqlx::Error;
 
     fn try_from(row: Post) -> Result<Self, sqlx::Error> {
-        let state = match row.state {
-            1 => PostState::Open,
-            2 => PostState::Closed,
-            3 => PostState::Deleted,
-            other => return Err(invalid("state", format!("{other} is no state"))),
-        };
+        let state = PostState::try_from(row.state).map_err(|error| invalid("state", error))?;
         Ok((row.post_id.into(), domain::Post { site: parse("site", &row.site)?, state }))
-    }
-}
-
-/// A post's state as rows hold it.
-pub(super) const fn post_state_number(state: PostState) -> i32 {
-    match state {
-        PostState::Open => 1,
-        PostState::Closed => 2,
-        PostState::Deleted => 3,
     }
 }

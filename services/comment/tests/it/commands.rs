@@ -2,13 +2,16 @@ use std::time::Duration;
 
 use agora_comment::{
     Error,
-    domain::{
-        Actor, Author, Change, Command, Comment, Comments, Create, Post, PostState, Reply, State,
-        Verdict,
-    },
+    domain::{Change, Command, Comment, Comments, Create, Post, Reply, State, Verdict},
 };
-use bus_schema::{CommentId, Event, EventId, PostId, Sequence, Site, Source, Time};
-use chassis::{Explain as _, call::Origin, domain::Domain as _};
+use bus_schema::{
+    Author, CommentId, Event, EventId, KindName, PostId, PostState, Sequence, Site, Source, Time,
+};
+use chassis::{
+    Explain as _,
+    call::{Actor, Origin},
+    domain::Domain as _,
+};
 use proptest::{collection, option, prelude::*, sample::Index};
 use tokio::time::Instant;
 
@@ -57,7 +60,6 @@ pub fn decide(state: &State, sent: &Sent, sequence: Sequence) -> Result<Event, E
     let origin = Origin {
         site: sent.site.clone(),
         actor: sent.actor.clone(),
-        method: "",
         request: None,
         deadline: Instant::now() + Duration::from_secs(60),
         traceparent: String::new(),
@@ -66,6 +68,7 @@ pub fn decide(state: &State, sent: &Sent, sequence: Sequence) -> Result<Event, E
     let mut drafts = Comments::decide(state, &origin, &sent.command, now)?;
     let draft = drafts.pop().expect("a command makes an event");
     assert!(drafts.is_empty(), "a command about a comment makes one event");
+    assert_eq!(KindName::of(&draft.kind), Comments::makes(&sent.command));
     Ok(Event {
         id: EventId::new(),
         source: Source::Comment,

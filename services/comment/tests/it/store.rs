@@ -1,11 +1,13 @@
 use std::collections::HashMap;
 
 use agora_comment::{
-    domain::{Comment, Comments, Post, PostState, Reply, State, Verdict},
+    domain::{Comment, Comments, Post, Reply, State, Verdict},
     store::{Cursor, Page, Postgres, Read as _, Seen, Sqlite, Store, Viewer},
 };
 use agora_proto::{comment::v1::Decision, event::v1 as event};
-use bus_schema::{CommentId, Event, EventId, Kind, PostId, Sequence, Site, Source, Time};
+use bus_schema::{
+    CommentId, Event, EventId, Kind, PostId, PostState, Sequence, Site, Source, Time,
+};
 use chassis::{
     database::Backend as _,
     domain::{Connection, Domain as _},

@@ -1,72 +1,55 @@
-use std::mem::take;
-
 use agora_proto::{
+    Mutation as Message,
     event::v1::Decision,
     moderation::v1::{
         ApproveRevisionRequest, ApproveRevisionResponse, Case, RejectRevisionRequest,
         RejectRevisionResponse, SetPolicyRequest, SetPolicyResponse,
     },
 };
-use bus_schema::{CommentId, DecisionId, RequestMark, RevisionId, Site};
+use bus_schema::{CommentId, DecisionId, RevisionId, Site};
 use chassis::{
-    Call, Position,
-    call::mark,
+    Call,
     committer::Committed,
     fields::{Fields, Limit},
+    mutation::Mutation,
 };
-use prost::Message as _;
 
 use super::{Service, encode, parse};
 use crate::{
     Error,
     domain::{self, Command, Record, Reply},
+    rules::Policy,
     store::{Read as _, Store},
 };
 
-/// How many bytes a command without a text holds in the queue.
-const SMALL: usize = 256;
+/// A reason that must be given: whoever is rejected may be told why.
+const REASON_FOR_PEOPLE: Limit = Limit { may_be_empty: false, ..domain::REASON };
+
+/// A policy that is to replace the one of this version.
+struct Replacement {
+    version: u32,
+    policy: Policy,
+}
 
 /// A decision that is asked for.
 struct Wanted {
-    site: Site,
     comment_id: CommentId,
     revision_id: RevisionId,
     decision: Decision,
     reason: String,
     replaces: Option<DecisionId>,
-    request: Option<RequestMark>,
-    position: Position,
 }
 
 impl<S: Store> Service<S> {
     pub(super) async fn replace_policy(
         &self,
         call: Call,
-        mut message: SetPolicyRequest,
+        message: SetPolicyRequest,
     ) -> Result<SetPolicyResponse, Error> {
-        let mut fields = Fields::new();
-        let position = fields.position(&take(&mut message.position));
-        let request_id = take(&mut message.request_id);
-        let request = mark(&mut fields, &self.keys, &request_id, "SetPolicy", &message);
-        let site = fields.site("site", &message.site);
-        if let Some(policy) = &message.policy
-            && !policy.site.is_empty()
-            && policy.site != message.site
-        {
-            fields.refuse("policy.site", "must be empty, or the site of the request");
-        }
-        let policy = parse::policy(&mut fields, message.policy.as_ref());
-        let (Some(position), Some(request), Some(site), Some(policy)) =
-            (position, request, site, policy)
-        else {
-            return Err(fields.into_error().into());
-        };
-        fields.finish()?;
-
-        let version = message.policy.as_ref().map_or(0, |policy| policy.version);
-        let size = SMALL + message.encoded_len();
-        let origin = call.origin(site.clone(), "policy_set", request, size)?;
-        self.watermarks.wait(&position, origin.deadline).await?;
+        let mutation = Mutation::parse(call, &self.keys, message, replacement)?;
+        let (origin, replacement) = mutation.admit(&self.watermarks).await?;
+        let site = origin.site.clone();
+        let Replacement { version, policy } = replacement;
         let command = Command::SetPolicy { site: site.clone(), version, policy };
         let Committed { reply, position } = self.committer.submit(origin, command).await?;
         let Reply::Policy(set) = reply else { return Err(unexpected()) };
@@ -77,80 +60,53 @@ impl<S: Store> Service<S> {
     pub(super) async fn approve(
         &self,
         call: Call,
-        mut message: ApproveRevisionRequest,
+        message: ApproveRevisionRequest,
     ) -> Result<ApproveRevisionResponse, Error> {
-        let mut fields = Fields::new();
-        let position = fields.position(&take(&mut message.position));
-        let request_id = take(&mut message.request_id);
-        let request = mark(&mut fields, &self.keys, &request_id, "ApproveRevision", &message);
-        let site = fields.site("site", &message.site);
-        let comment_id = fields.id("comment_id", &message.comment_id);
-        let revision_id = fields.id("revision_id", &message.revision_id);
-        let reason = fields.text("reason", &message.reason, domain::REASON);
-        let replaces = fields.optional_id("replaces", &message.replaces);
-        let wanted = (|| {
-            Some(Wanted {
-                site: site?,
-                comment_id: comment_id?,
-                revision_id: revision_id?,
-                decision: Decision::Approved,
-                reason: reason?,
-                replaces: replaces?,
-                request: request?,
-                position: position?,
-            })
-        })();
-        let Some(wanted) = wanted else { return Err(fields.into_error().into()) };
-        fields.finish()?;
-        let (case, position) = self.decide(call, wanted).await?;
-        let moderation_case = Some(case);
-        Ok(ApproveRevisionResponse { moderation_case, position: position.to_string() })
+        let parse = |fields: &mut Fields, message: &ApproveRevisionRequest| {
+            wanted(
+                fields,
+                [&message.comment_id, &message.revision_id, &message.replaces],
+                Decision::Approved,
+                (&message.reason, domain::REASON),
+            )
+        };
+        let (moderation_case, position) = self.decide(call, message, parse).await?;
+        Ok(ApproveRevisionResponse { moderation_case, position })
     }
 
     pub(super) async fn reject(
         &self,
         call: Call,
-        mut message: RejectRevisionRequest,
+        message: RejectRevisionRequest,
     ) -> Result<RejectRevisionResponse, Error> {
-        let mut fields = Fields::new();
-        let position = fields.position(&take(&mut message.position));
-        let request_id = take(&mut message.request_id);
-        let request = mark(&mut fields, &self.keys, &request_id, "RejectRevision", &message);
-        let site = fields.site("site", &message.site);
-        let comment_id = fields.id("comment_id", &message.comment_id);
-        let revision_id = fields.id("revision_id", &message.revision_id);
-        // Whoever is rejected may be told why.
-        let limit = Limit { may_be_empty: false, ..domain::REASON };
-        let reason = fields.text("reason", &message.reason, limit);
-        let replaces = fields.optional_id("replaces", &message.replaces);
-        let wanted = (|| {
-            Some(Wanted {
-                site: site?,
-                comment_id: comment_id?,
-                revision_id: revision_id?,
-                decision: Decision::Rejected,
-                reason: reason?,
-                replaces: replaces?,
-                request: request?,
-                position: position?,
-            })
-        })();
-        let Some(wanted) = wanted else { return Err(fields.into_error().into()) };
-        fields.finish()?;
-        let (case, position) = self.decide(call, wanted).await?;
-        let moderation_case = Some(case);
-        Ok(RejectRevisionResponse { moderation_case, position: position.to_string() })
+        let parse = |fields: &mut Fields, message: &RejectRevisionRequest| {
+            wanted(
+                fields,
+                [&message.comment_id, &message.revision_id, &message.replaces],
+                Decision::Rejected,
+                (&message.reason, REASON_FOR_PEOPLE),
+            )
+        };
+        let (moderation_case, position) = self.decide(call, message, parse).await?;
+        Ok(RejectRevisionResponse { moderation_case, position })
     }
 
-    async fn decide(&self, call: Call, wanted: Wanted) -> Result<(Case, Position), Error> {
-        let Wanted { site, comment_id, revision_id, decision, reason, replaces, .. } = wanted;
-        let size = SMALL + reason.len();
-        let origin = call.origin(site.clone(), "revision_decided", wanted.request, size)?;
-        self.watermarks.wait(&wanted.position, origin.deadline).await?;
+    /// Has a revision decided on: its case, and the position that includes the decision.
+    async fn decide<M: Message>(
+        &self,
+        call: Call,
+        message: M,
+        parse: impl FnOnce(&mut Fields, &M) -> Option<Wanted>,
+    ) -> Result<(Option<Case>, String), Error> {
+        let mutation = Mutation::parse(call, &self.keys, message, parse)?;
+        let (origin, wanted) = mutation.admit(&self.watermarks).await?;
+        let site = origin.site.clone();
+        let Wanted { comment_id, revision_id, decision, reason, replaces } = wanted;
         let command = Command::Decide { comment_id, revision_id, decision, reason, replaces };
         let Committed { reply, position } = self.committer.submit(origin, command).await?;
         let Reply::Decision { record, .. } = reply else { return Err(unexpected()) };
-        Ok((self.decided_case(&site, comment_id, record).await?, position))
+        let case = self.decided_case(&site, comment_id, record).await?;
+        Ok((Some(case), position.to_string()))
     }
 
     /// The case as the decision has left it: a retry is told the same, however far the
@@ -177,4 +133,36 @@ impl<S: Store> Service<S> {
 /// A defect: a command was answered with what another one makes.
 fn unexpected() -> Error {
     chassis::Error::internal("an answer of another command").into()
+}
+
+fn replacement(fields: &mut Fields, message: &SetPolicyRequest) -> Option<Replacement> {
+    if let Some(policy) = &message.policy
+        && !policy.site.is_empty()
+        && policy.site != message.site
+    {
+        fields.refuse("policy.site", "must be empty, or the site of the request");
+    }
+    let version = message.policy.as_ref().map_or(0, |policy| policy.version);
+    let policy = parse::policy(fields, message.policy.as_ref())?;
+    Some(Replacement { version, policy })
+}
+
+/// A decision on a revision of a comment, in place of another one if that is named.
+fn wanted(
+    fields: &mut Fields,
+    [comment_id, revision_id, replaces]: [&str; 3],
+    decision: Decision,
+    (reason, limit): (&str, Limit),
+) -> Option<Wanted> {
+    let comment_id = fields.id("comment_id", comment_id);
+    let revision_id = fields.id("revision_id", revision_id);
+    let reason = fields.text("reason", reason, limit);
+    let replaces = fields.optional_id("replaces", replaces);
+    Some(Wanted {
+        comment_id: comment_id?,
+        revision_id: revision_id?,
+        decision,
+        reason: reason?,
+        replaces: replaces?,
+    })
 }

@@ -179,7 +179,13 @@ pub(super) fn titles(events: &[Event]) -> Result<Vec<(PostId, &str)>, ConsumeErr
             Kind::PostCreated(created) => content::open(created.title.as_ref()),
             Kind::PostUpdated(updated) => content::open(updated.title.as_ref()),
             Kind::PostDeleted(_) => Ok(""),
-            _ => continue,
+            Kind::PostClosed(_)
+            | Kind::PostReopened(_)
+            | Kind::CommentCreated(_)
+            | Kind::CommentUpdated(_)
+            | Kind::CommentDeleted(_)
+            | Kind::PolicySet(_)
+            | Kind::RevisionDecided(_) => continue,
         };
         let title = title.map_err(|error| ConsumeError::Event(error.into()))?;
         let id = event

@@ -1,4 +1,3 @@
-mod reader;
 mod tables;
 
 use std::collections::HashMap;
@@ -17,11 +16,11 @@ use super::{
     Store,
     consume::{Policies, Tables as _, titles, versions},
     forgetting,
+    reader::Reader,
     write::{Changes, decided_on, newest_revision, sites, touched, verdict_number},
 };
 use crate::domain::{Command, Moderation, State};
 
-use reader::Reader;
 use tables::Tables;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
@@ -40,9 +39,9 @@ impl Postgres {
 }
 
 impl Store for Postgres {
-    type Reader = Reader;
+    type Reader = Reader<sqlx::Postgres>;
 
-    fn reader(pool: Pool<sqlx::Postgres>) -> Reader {
+    fn reader(pool: Pool<sqlx::Postgres>) -> Self::Reader {
         Reader { pool }
     }
 }

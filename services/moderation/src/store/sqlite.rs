@@ -1,4 +1,3 @@
-mod reader;
 mod tables;
 
 use std::collections::HashMap;
@@ -15,11 +14,11 @@ use super::{
     Store,
     consume::{Policies, Tables as _, titles, versions},
     forgetting,
+    reader::Reader,
     write::{Changes, decided_on, newest_revision, sites, touched, verdict_number},
 };
 use crate::domain::{Command, Moderation, State};
 
-use reader::Reader;
 use tables::Tables;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -73,9 +72,9 @@ impl Sqlite {
 }
 
 impl Store for Sqlite {
-    type Reader = Reader;
+    type Reader = Reader<sqlx::Sqlite>;
 
-    fn reader(pool: Pool<sqlx::Sqlite>) -> Reader {
+    fn reader(pool: Pool<sqlx::Sqlite>) -> Self::Reader {
         Reader { pool }
     }
 }

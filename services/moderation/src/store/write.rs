@@ -30,7 +30,15 @@ impl<'s> Changes<'s> {
             match &event.kind {
                 Kind::PolicySet(set) => policies.push((event, set)),
                 Kind::RevisionDecided(decided) => decisions.push((event, decided)),
-                _ => {}
+                // Others' events leave nothing here.
+                Kind::PostCreated(_)
+                | Kind::PostUpdated(_)
+                | Kind::PostDeleted(_)
+                | Kind::PostClosed(_)
+                | Kind::PostReopened(_)
+                | Kind::CommentCreated(_)
+                | Kind::CommentUpdated(_)
+                | Kind::CommentDeleted(_) => {}
             }
         }
         let (mut new, mut settled) = (Vec::new(), Vec::new());

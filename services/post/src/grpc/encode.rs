@@ -1,6 +1,7 @@
 use agora_proto::post::v1 as proto;
+use bus_schema::PostState;
 
-use crate::domain::{Post, PostState};
+use crate::domain::Post;
 
 /// A post as answers carry it.
 pub(super) fn post(post: Post) -> proto::Post {

@@ -3,20 +3,16 @@ use std::collections::HashMap;
 use bus_schema::{Event, PostId, Site, Source};
 use chassis::{
     bulk::column,
-    domain::{ConsumeError, Consumed, Forgetting},
+    domain::Forgetting,
     rows::{parse, signed},
 };
-use sqlx::{PgConnection, PgPool, Pool, migrate::Migrator};
+use sqlx::{PgConnection, Pool, migrate::Migrator};
 
 use super::{
-    Cursor, Key, Page, Read, Store, changed, forgetting, left, named_revisions, new_texts, page,
-    rows::{self, state_number},
-    taken_keys, touched,
+    Store, changed, forgetting, left, named_revisions, new_texts, reader::Reader, rows, taken_keys,
+    touched,
 };
-use crate::{
-    consumer,
-    domain::{Command, Post, Posts, State},
-};
+use crate::domain::{Command, Post, Posts, State};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
@@ -24,9 +20,9 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 pub struct Postgres;
 
 impl Store for Postgres {
-    type Reader = Reader;
+    type Reader = Reader<sqlx::Postgres>;
 
-    fn reader(pool: Pool<sqlx::Postgres>) -> Reader {
+    fn reader(pool: Pool<sqlx::Postgres>) -> Self::Reader {
         Reader { pool }
     }
 }
@@ -97,7 +93,7 @@ impl chassis::domain::Store for Postgres {
         .bind(column(&posts, |post| post.external_key.as_deref()))
         .bind(column(&posts, |post| post.author.id.as_str()))
         .bind(column(&posts, |post| post.author.name.as_str()))
-        .bind(column(&posts, |post| state_number(post.state)))
+        .bind(column(&posts, |post| post.state.number()))
         .bind(column(&posts, |post| signed(post.revision)))
         .bind(column(&posts, |post| post.create_time.micros()))
         .bind(column(&posts, |post| post.update_time.micros()))
@@ -108,16 +104,6 @@ impl chassis::domain::Store for Postgres {
         .execute(connection)
         .await?;
         Ok(())
-    }
-
-    async fn consume(
-        &self,
-        _connection: &mut PgConnection,
-        source: Source,
-        events: &[Event],
-    ) -> Result<Consumed<State>, ConsumeError> {
-        consumer::consume(source, events)?;
-        Ok(Consumed::default())
     }
 
     fn forgetting(source: Source) -> Forgetting {
@@ -133,7 +119,9 @@ async fn load_posts(
         return Ok(HashMap::new());
     }
     let found: Vec<rows::Post> = sqlx::query_as(
-        "SELECT p.*, r.title, r.body FROM post p JOIN revision r USING (post_id, revision) \
+        "SELECT p.post_id, p.site, p.external_key, p.author_id, p.author_name, r.title, r.body, \
+         p.state, p.revision, p.create_time, p.update_time \
+         FROM post p JOIN revision r USING (post_id, revision) \
          WHERE p.post_id = ANY($1)",
     )
     .bind(column(ids, |id| id.uuid()))
@@ -163,62 +151,4 @@ async fn load_keys(
         .into_iter()
         .map(|row| Ok(((parse("site", &row.site)?, row.external_key), row.post_id.into())))
         .collect()
-}
-
-/// Reads posts from PostgreSQL.
-#[derive(Clone)]
-pub struct Reader {
-    pool: PgPool,
-}
-
-impl Read for Reader {
-    async fn post(&self, site: &Site, key: &Key) -> Result<Option<Post>, sqlx::Error> {
-        let row: Option<rows::Post> = match key {
-            Key::Id(id) => {
-                sqlx::query_as(
-                    "SELECT p.*, r.title, r.body FROM post p \
-                     JOIN revision r USING (post_id, revision) \
-                     WHERE p.post_id = $1 AND p.site = $2",
-                )
-                .bind(id.uuid())
-                .bind(site.as_str())
-                .fetch_optional(&self.pool)
-                .await?
-            }
-            Key::External(key) => {
-                sqlx::query_as(
-                    "SELECT p.*, r.title, r.body FROM post p \
-                     JOIN revision r USING (post_id, revision) \
-                     WHERE p.site = $1 AND p.external_key = $2 AND p.state <> 3",
-                )
-                .bind(site.as_str())
-                .bind(key.as_str())
-                .fetch_optional(&self.pool)
-                .await?
-            }
-        };
-        row.map(Post::try_from).transpose()
-    }
-
-    async fn posts(
-        &self,
-        site: &Site,
-        after: Option<Cursor>,
-        size: usize,
-    ) -> Result<Page, sqlx::Error> {
-        let after = after.unwrap_or(Cursor::START);
-        let rows = sqlx::query_as(
-            "SELECT p.*, r.title, r.body FROM post p \
-             JOIN revision r USING (post_id, revision) \
-             WHERE p.site = $1 AND p.state <> 3 AND (p.create_time, p.post_id) < ($2, $3) \
-             ORDER BY p.create_time DESC, p.post_id DESC LIMIT $4",
-        )
-        .bind(site.as_str())
-        .bind(after.create_time)
-        .bind(after.post_id)
-        // One more tells whether anything follows.
-        .bind(size as i64 + 1)
-        .fetch(&self.pool);
-        page(rows, size).await
-    }
 }

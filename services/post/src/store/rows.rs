@@ -1,11 +1,11 @@
 //! What rows hold, in every database.
 
-use bus_schema::{PostId, Time};
+use bus_schema::{Author, PostId, PostState, Time};
 use chassis::rows::{invalid, parse, unsigned};
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use crate::domain::{self, Author, PostState, Text};
+use crate::domain::{self, Text};
 
 /// A post with the text of its newest revision.
 #[derive(FromRow)]
@@ -44,15 +44,10 @@ impl TryFrom<Post> for domain::Post {
     type Error = sqlx::Error;
 
     fn try_from(row: Post) -> Result<Self, sqlx::Error> {
-        let state = match row.state {
-            1 => PostState::Open,
-            2 => PostState::Closed,
-            3 => PostState::Deleted,
-            other => return Err(invalid("state", format!("{other} is no state"))),
-        };
+        let state = PostState::try_from(row.state).map_err(|error| invalid("state", error))?;
         let text = match state {
             PostState::Deleted => Text::default(),
-            _ => Text { title: row.title, body: row.body },
+            PostState::Open | PostState::Closed => Text { title: row.title, body: row.body },
         };
         Ok(Self {
             id: row.post_id.into(),
@@ -74,14 +69,5 @@ impl TryFrom<Revision> for ((PostId, u32), Text) {
     fn try_from(row: Revision) -> Result<Self, sqlx::Error> {
         let key = (row.post_id.into(), unsigned("revision", row.revision)?);
         Ok((key, Text { title: row.title, body: row.body }))
-    }
-}
-
-/// A state as rows hold it.
-pub(super) const fn state_number(state: PostState) -> i32 {
-    match state {
-        PostState::Open => 1,
-        PostState::Closed => 2,
-        PostState::Deleted => 3,
     }
 }

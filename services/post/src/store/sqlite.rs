@@ -1,27 +1,21 @@
 use std::collections::HashMap;
 
 use bus_schema::{Event, PostId, Site, Source};
-use chassis::{
-    bulk::Statement,
-    domain::{ConsumeError, Consumed, Forgetting},
-    rows::parse,
-};
-use sqlx::{FromRow as _, Pool, SqliteConnection, SqlitePool, migrate::Migrator};
+use chassis::{bulk::Statement, domain::Forgetting, rows::parse};
+use sqlx::{FromRow as _, Pool, SqliteConnection, migrate::Migrator};
 
 use super::{
-    Cursor, Key, Page, Read, Store, changed, forgetting, left, named_revisions, new_texts, page,
-    rows::{self, state_number},
-    taken_keys, touched,
+    Store, changed, forgetting, left, named_revisions, new_texts, reader::Reader, rows, taken_keys,
+    touched,
 };
-use crate::{
-    consumer,
-    domain::{Command, Post, Posts, State},
-};
+use crate::domain::{Command, Post, Posts, State};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 static LOAD: Statement = Statement::new(
-    "SELECT p.*, r.title, r.body FROM post p JOIN revision r USING (post_id, revision) \
+    "SELECT p.post_id, p.site, p.external_key, p.author_id, p.author_name, r.title, r.body, \
+     p.state, p.revision, p.create_time, p.update_time \
+     FROM post p JOIN revision r USING (post_id, revision) \
      WHERE p.post_id IN (",
     "?",
     ")",
@@ -55,9 +49,9 @@ static WRITE_TEXTS: Statement = Statement::new(
 pub struct Sqlite;
 
 impl Store for Sqlite {
-    type Reader = Reader;
+    type Reader = Reader<sqlx::Sqlite>;
 
-    fn reader(pool: Pool<sqlx::Sqlite>) -> Reader {
+    fn reader(pool: Pool<sqlx::Sqlite>) -> Self::Reader {
         Reader { pool }
     }
 }
@@ -113,7 +107,7 @@ impl chassis::domain::Store for Sqlite {
                     .bind(post.external_key.as_deref())
                     .bind(post.author.id.as_str())
                     .bind(post.author.name.as_str())
-                    .bind(state_number(post.state))
+                    .bind(post.state.number())
                     .bind(post.revision)
                     .bind(post.create_time.micros())
                     .bind(post.update_time.micros())
@@ -128,16 +122,6 @@ impl chassis::domain::Store for Sqlite {
                     .bind(text.body.as_str())
             })
             .await
-    }
-
-    async fn consume(
-        &self,
-        _connection: &mut SqliteConnection,
-        source: Source,
-        events: &[Event],
-    ) -> Result<Consumed<State>, ConsumeError> {
-        consumer::consume(source, events)?;
-        Ok(Consumed::default())
     }
 
     fn forgetting(source: Source) -> Forgetting {
@@ -170,62 +154,4 @@ async fn load_keys(
             Ok(((parse("site", &row.site)?, row.external_key), row.post_id.into()))
         })
         .collect()
-}
-
-/// Reads posts from SQLite.
-#[derive(Clone)]
-pub struct Reader {
-    pool: SqlitePool,
-}
-
-impl Read for Reader {
-    async fn post(&self, site: &Site, key: &Key) -> Result<Option<Post>, sqlx::Error> {
-        let row: Option<rows::Post> = match key {
-            Key::Id(id) => {
-                sqlx::query_as(
-                    "SELECT p.*, r.title, r.body FROM post p \
-                     JOIN revision r USING (post_id, revision) \
-                     WHERE p.post_id = ? AND p.site = ?",
-                )
-                .bind(id.as_bytes().as_slice())
-                .bind(site.as_str())
-                .fetch_optional(&self.pool)
-                .await?
-            }
-            Key::External(key) => {
-                sqlx::query_as(
-                    "SELECT p.*, r.title, r.body FROM post p \
-                     JOIN revision r USING (post_id, revision) \
-                     WHERE p.site = ? AND p.external_key = ? AND p.state <> 3",
-                )
-                .bind(site.as_str())
-                .bind(key.as_str())
-                .fetch_optional(&self.pool)
-                .await?
-            }
-        };
-        row.map(Post::try_from).transpose()
-    }
-
-    async fn posts(
-        &self,
-        site: &Site,
-        after: Option<Cursor>,
-        size: usize,
-    ) -> Result<Page, sqlx::Error> {
-        let after = after.unwrap_or(Cursor::START);
-        let rows = sqlx::query_as(
-            "SELECT p.*, r.title, r.body FROM post p \
-             JOIN revision r USING (post_id, revision) \
-             WHERE p.site = ? AND p.state <> 3 AND (p.create_time, p.post_id) < (?, ?) \
-             ORDER BY p.create_time DESC, p.post_id DESC LIMIT ?",
-        )
-        .bind(site.as_str())
-        .bind(after.create_time)
-        .bind(after.post_id.as_bytes().as_slice())
-        // One more tells whether anything follows.
-        .bind(size as i64 + 1)
-        .fetch(&self.pool);
-        page(rows, size).await
-    }
 }

@@ -2,10 +2,14 @@ use std::time::Duration;
 
 use agora_post::{
     Error,
-    domain::{Actor, Author, Change, Command, Post, Posts, State, Text},
+    domain::{Change, Command, Post, Posts, State, Text},
 };
-use bus_schema::{Event, EventId, PostId, Sequence, Site, Source, Time};
-use chassis::{Explain as _, call::Origin, domain::Domain as _};
+use bus_schema::{Author, Event, EventId, KindName, PostId, Sequence, Site, Source, Time};
+use chassis::{
+    Explain as _,
+    call::{Actor, Origin},
+    domain::Domain as _,
+};
 use proptest::{collection, option, prelude::*, sample::Index};
 use tokio::time::Instant;
 
@@ -17,7 +21,6 @@ pub fn origin(site: &Site, actor: &str) -> Origin {
     Origin {
         site: site.clone(),
         actor: actor.into(),
-        method: "",
         request: None,
         deadline: Instant::now() + Duration::from_secs(60),
         traceparent: String::new(),
@@ -66,6 +69,7 @@ pub fn decide(state: &State, sent: &Sent, sequence: Sequence) -> Result<Event, E
     let mut drafts = Posts::decide(state, &origin, &sent.command, now)?;
     let draft = drafts.pop().expect("a command makes an event");
     assert!(drafts.is_empty(), "a command about a post makes one event");
+    assert_eq!(KindName::of(&draft.kind), Posts::makes(&sent.command));
     Ok(Event {
         id: EventId::new(),
         source: Source::Post,

@@ -40,14 +40,32 @@ pub(super) fn newest(comments: &[Delivery]) -> Option<RevisionId> {
 /// The revision that an event of the comment service makes.
 fn made(delivery: &Delivery) -> Option<RevisionId> {
     let event = delivery.event.as_ref().ok()?;
-    matches!(event.kind, Kind::CommentCreated(_) | Kind::CommentUpdated(_)).then(|| event.id.into())
+    match &event.kind {
+        Kind::CommentCreated(_) | Kind::CommentUpdated(_) => Some(event.id.into()),
+        Kind::CommentDeleted(_)
+        | Kind::PostCreated(_)
+        | Kind::PostUpdated(_)
+        | Kind::PostDeleted(_)
+        | Kind::PostClosed(_)
+        | Kind::PostReopened(_)
+        | Kind::PolicySet(_)
+        | Kind::RevisionDecided(_) => None,
+    }
 }
 
 /// The revision that an event of the moderation service decides on.
 fn decided(delivery: &Delivery) -> Option<RevisionId> {
     match &delivery.event.as_ref().ok()?.kind {
         Kind::RevisionDecided(decided) => RevisionId::from_slice(&decided.revision_id).ok(),
-        _ => None,
+        Kind::PostCreated(_)
+        | Kind::PostUpdated(_)
+        | Kind::PostDeleted(_)
+        | Kind::PostClosed(_)
+        | Kind::PostReopened(_)
+        | Kind::CommentCreated(_)
+        | Kind::CommentUpdated(_)
+        | Kind::CommentDeleted(_)
+        | Kind::PolicySet(_) => None,
     }
 }
 

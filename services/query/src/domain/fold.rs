@@ -5,14 +5,15 @@ use std::{
 
 use agora_proto::event::v1::{self as event, Decision};
 use bus_schema::{
-    CommentId, Event, InvalidId, InvalidTime, Kind, PostId, RevisionId, Sequence, Time,
+    Author, CommentId, Event, InvalidId, InvalidTime, Kind, PostId, PostState, RevisionId,
+    Sequence, Time,
 };
 use chassis::{
     content::{self, OpenError},
     failpoint,
 };
 
-use super::{Author, Comment, Post, PostState, Revision};
+use super::{Comment, Post, Revision};
 
 /// Why an event cannot be folded.
 #[derive(Debug, thiserror::Error)]
@@ -57,11 +58,12 @@ impl Touched {
     /// # Errors
     /// If it lacks an id.
     pub fn add(&mut self, event: &Event) -> Result<(), FoldError> {
-        if let Kind::PolicySet(_) = event.kind {
-            return Ok(());
-        }
-        let post_id = event.post_id.ok_or(FoldError::Missing("post_id"))?;
         match &event.kind {
+            Kind::PostCreated(_)
+            | Kind::PostUpdated(_)
+            | Kind::PostDeleted(_)
+            | Kind::PostClosed(_)
+            | Kind::PostReopened(_) => self.posts.push(post_id(event)?),
             Kind::CommentCreated(_) | Kind::CommentUpdated(_) => {
                 self.comments.push(aggregate(event)?);
                 self.revisions.push(event.id.into());
@@ -70,12 +72,14 @@ impl Touched {
                 self.comments.push(aggregate(event)?);
             }
             Kind::RevisionDecided(decided) => {
+                let post_id = post_id(event)?;
                 self.comments.push(aggregate(event)?);
                 if decided.decision() == Decision::Approved {
                     self.posts.push(post_id);
                 }
             }
-            _ => self.posts.push(post_id),
+            // The view holds no policies.
+            Kind::PolicySet(_) => {}
         }
         Ok(())
     }
@@ -176,7 +180,7 @@ impl State {
     }
 
     fn post(&mut self, event: &Event) -> Result<&mut Post, FoldError> {
-        let id = event.post_id.ok_or(FoldError::Missing("post_id"))?;
+        let id = post_id(event)?;
         let row = self.posts.entry(id).or_insert_with(|| Row::new(Post::unknown(id)));
         Ok(row.change())
     }
@@ -209,7 +213,7 @@ impl State {
 
     fn comment(&mut self, event: &Event) -> Result<&mut Comment, FoldError> {
         let id = aggregate(event)?;
-        let post_id = event.post_id.ok_or(FoldError::Missing("post_id"))?;
+        let post_id = post_id(event)?;
         let row =
             self.comments.entry(id).or_insert_with(|| Row::new(Comment::unknown(id, post_id, 1)));
         Ok(row.change())
@@ -358,13 +362,16 @@ impl State {
     }
 }
 
+fn post_id(event: &Event) -> Result<PostId, FoldError> {
+    event.post_id.ok_or(FoldError::Missing("post_id"))
+}
+
 fn aggregate(event: &Event) -> Result<CommentId, FoldError> {
     event.aggregate.map(CommentId::from).ok_or(FoldError::Missing("aggregate_id"))
 }
 
 fn author(author: Option<&event::Author>) -> Result<Author, FoldError> {
-    let author = author.ok_or(FoldError::Missing("author"))?;
-    Ok(Author { id: author.id.clone(), name: content::open(author.name.as_ref())?.to_owned() })
+    Ok(content::author(author.ok_or(FoldError::Missing("author"))?)?)
 }
 
 fn time(timestamp: Option<&prost_types::Timestamp>) -> Result<Time, FoldError> {

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use bus_schema::{CommentId, PostId, Sequence, Source, Time};
+use bus_schema::{Author, CommentId, PostId, PostState, Sequence, Source, Time};
 use chassis::{Position, database, failpoint, rows};
 use futures::future::BoxFuture;
 use sqlx::{AssertSqlSafe, FromRow, PgPool, SqlitePool};
@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     config::{self, FallbackError},
-    domain::{Author, Comment, Post, PostState},
+    domain::{Comment, Post},
     feed,
     store::{Absent, Page, PostKey, Seen, Wanted},
     thread::{Cursor, Order, Tree, fitting},
@@ -168,12 +168,7 @@ struct PostRow {
 
 impl PostRow {
     fn parse(self) -> SqlResult<Post> {
-        let state = match self.state {
-            1 => PostState::Open,
-            2 => PostState::Closed,
-            3 => PostState::Deleted,
-            other => return Err(rows::invalid("state", format!("{other} is no state"))),
-        };
+        let state = PostState::try_from(self.state);
         Ok(Post {
             id: self.post_id.into(),
             known: true,
@@ -183,7 +178,7 @@ impl PostRow {
             body: self.body,
             author: Author { id: self.author_id, name: self.author_name },
             revision: rows::unsigned("revision", self.revision)?,
-            state,
+            state: state.map_err(|error| rows::invalid("state", error))?,
             create_time: Time::from_micros(self.create_time),
             update_time: Time::from_micros(self.update_time),
             approve_time: None,

@@ -2,12 +2,9 @@ use agora_proto::{
     event::v1::Decision,
     query::v1::{PostState as State, ThreadComment, ThreadPost, Visibility},
 };
-use bus_schema::CommentId;
+use bus_schema::{CommentId, PostState};
 
-use crate::{
-    domain::{Post, PostState},
-    store::Seen,
-};
+use crate::{domain::Post, store::Seen};
 
 pub(super) fn post(post: Post) -> ThreadPost {
     let state = match post.state {
@@ -33,10 +30,12 @@ pub(super) fn post(post: Post) -> ThreadPost {
 }
 
 pub(super) fn comment(seen: Seen, next_page_token: String) -> ThreadComment {
-    let visibility = match seen.decision {
-        _ if seen.public => Visibility::Public,
-        Decision::Rejected => Visibility::Rejected,
-        _ => Visibility::Pending,
+    let visibility = match (seen.public, seen.decision) {
+        (true, _) => Visibility::Public,
+        (false, Decision::Rejected) => Visibility::Rejected,
+        (false, Decision::Approved | Decision::Pending | Decision::Unspecified) => {
+            Visibility::Pending
+        }
     };
     let comment = seen.comment;
     ThreadComment {

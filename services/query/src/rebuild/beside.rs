@@ -54,7 +54,7 @@ impl Beside {
                     match &ended {
                         Ended::Read(ReadError::Replaced { .. }) => continue,
                         Ended::Read(ReadError::Unavailable { .. }) => {}
-                        _ => return ended,
+                        Ended::Read(_) | Ended::Moved | Ended::Apply(_) => return ended,
                     }
                     tracing::info!(%source, error = %chain(&ended), "the new view waits");
                     sleep(PAUSE).await;

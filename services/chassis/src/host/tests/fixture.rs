@@ -77,7 +77,7 @@ impl PostService for Stub {
         let (call, message) = Call::open(request);
         let site = message.site.parse().map_err(|_| status(Error::invalid("site", "is none")))?;
         let size = message.body.len();
-        let origin = call.origin(site, "post_created", None, size).map_err(status)?;
+        let origin = call.origin(site, None, size).map_err(status)?;
         let post = Post { author_id: origin.actor, ..Post::default() };
         Ok(Response::new(CreatePostResponse { post: Some(post), ..Default::default() }))
     }

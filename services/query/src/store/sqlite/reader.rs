@@ -1,6 +1,6 @@
 use std::sync::{Arc, RwLock};
 
-use bus_schema::PostId;
+use bus_schema::{PostId, PostState};
 use sqlx::{Acquire as _, Sqlite, SqliteConnection, SqlitePool, pool::PoolConnection};
 
 use super::{
@@ -9,7 +9,7 @@ use super::{
     feed, thread,
 };
 use crate::{
-    domain::{Post, PostState},
+    domain::Post,
     feed::{Cursor as FeedCursor, Order as FeedOrder},
     thread::{Cursor, Entry, Order, Tree, fitting},
 };

@@ -1,17 +1,13 @@
 use agora_proto::event::v1::Decision;
-use bus_schema::{CommentId, PostId, Time};
+use bus_schema::{Author, CommentId, PostId, PostState, Time};
 use sqlx::{Row as _, sqlite::SqliteRow};
 use uuid::Uuid;
 
-use crate::domain::{Author, Comment, Post, PostState};
+use crate::domain::{Comment, Post};
 
 pub(super) fn post(row: &SqliteRow) -> Result<Post, sqlx::Error> {
-    let state = match row.try_get("state")? {
-        1 => PostState::Open,
-        2 => PostState::Closed,
-        3 => PostState::Deleted,
-        other => return Err(invalid("state", format!("{other} is no state"))),
-    };
+    let state: i32 = row.try_get("state")?;
+    let state = PostState::try_from(state).map_err(|error| invalid("state", error))?;
     let approve_time: i64 = row.try_get("approve_time")?;
     Ok(Post {
         id: PostId::from(uuid(row, "post_id")?),
@@ -28,14 +24,6 @@ pub(super) fn post(row: &SqliteRow) -> Result<Post, sqlx::Error> {
         approve_time: Some(approve_time).filter(|time| *time != 0).map(Time::from_micros),
         comments: row.try_get("comments")?,
     })
-}
-
-pub(super) const fn post_state_number(state: PostState) -> i64 {
-    match state {
-        PostState::Open => 1,
-        PostState::Closed => 2,
-        PostState::Deleted => 3,
-    }
 }
 
 /// A comment without its revisions.

@@ -78,7 +78,7 @@ impl From<Error> for chassis::Error {
     fn from(error: Error) -> Self {
         match error {
             Error::Database(error) => error.into(),
-            error => Self::internal(error),
+            error @ (Error::CheckpointMoved(_) | Error::TooManyParked(_)) => Self::internal(error),
         }
     }
 }

@@ -4,7 +4,6 @@ use bus_schema::{RevisionId, Time};
 use chassis::bulk::Statement;
 use sqlx::SqliteConnection;
 
-use super::rows::post_state_number;
 use crate::domain::{Comment, Early, Post, Revision, State};
 
 static POSTS: Statement = Statement::new(
@@ -90,7 +89,7 @@ async fn posts(connection: &mut SqliteConnection, posts: &[&Post]) -> Result<(),
                 .bind(post.author.id.as_str())
                 .bind(post.author.name.as_str())
                 .bind(post.revision)
-                .bind(post_state_number(post.state))
+                .bind(post.state.number())
                 .bind(post.create_time.micros())
                 .bind(post.update_time.micros())
                 .bind(post.approve_time.map_or(0, Time::micros))
