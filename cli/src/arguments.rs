@@ -40,7 +40,8 @@ pub struct Arguments {
     #[command(flatten)]
     pub options: Options,
     /// Ask the process that listens there whether it is ready, and end with 0 if it is
-    /// [default: what AGORA_SERVER__LISTEN says, else 127.0.0.1:7400]
+    /// [default: where the `agora up` of --data listens, else what AGORA_SERVER__LISTEN says,
+    /// else 127.0.0.1:7400]
     #[arg(long, value_name = "ADDRESS")]
     pub health: Option<Option<SocketAddr>>,
     #[command(subcommand)]
@@ -50,7 +51,8 @@ pub struct Arguments {
 /// What can be given before and after every command.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Options {
-    /// The data folder of `agora up` [default: agora in the user's data folder]
+    /// The data folder of `agora up`: commands ask the one that runs on it, and no other
+    /// [default: agora in the user's data folder]
     #[arg(long, value_name = "DIR", global = true, env = "AGORA_DATA")]
     pub data: Option<PathBuf>,
 

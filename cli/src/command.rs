@@ -33,7 +33,9 @@ const TERMINATED: i32 = 143;
 /// Runs the command that was given.
 pub async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     let options = &arguments.options;
-    let Some(command) = arguments.command else { return health::run(arguments.health).await };
+    let Some(command) = arguments.command else {
+        return health::run(options, arguments.health).await;
+    };
     // Those two catch it by themselves, to end in order.
     if !matches!(command, Command::Up(_) | Command::Serve(_)) {
         end_at_sigterm()?;

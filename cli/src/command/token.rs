@@ -44,7 +44,7 @@ pub fn run(options: &Options, arguments: Arguments) -> Result<(), Error> {
     if options.role.is_empty() {
         missing("--role <ROLE>");
     }
-    let run = Folder::find(options.data.as_deref()).ok().and_then(|folder| folder.run());
+    let run = Folder::find(options.data.as_deref()).ok().and_then(|folder| folder.running());
     let key = match &options.key {
         Some(key) => key.clone(),
         None => Folder::find(options.data.as_deref())?.file("key.pem"),

@@ -1,7 +1,7 @@
 //! What `agora up` says once it listens.
 
 use crate::{
-    folder::{Folder, Run},
+    folder::{Folder, Run, shell_word},
     render::style,
 };
 
@@ -36,15 +36,6 @@ pub fn lines(run: &Run, nats: &str, data: Option<&Folder>) -> String {
     text += &format!("  grpcurl -plaintext localhost:{port} list\n");
     text += "stop with Ctrl-C\n";
     text
-}
-
-/// A path as a shell takes it.
-fn shell_word(path: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
-    match path.bytes().all(plain) {
-        true => path.to_owned(),
-        false => format!("'{}'", path.replace('\'', r"'\''")),
-    }
 }
 
 #[cfg(test)]

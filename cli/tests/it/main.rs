@@ -6,6 +6,7 @@ mod admin;
 mod arguments;
 mod import;
 mod program;
+mod server;
 #[cfg(target_os = "linux")]
 mod signals;
 mod smoke;
