@@ -25,9 +25,9 @@ use tonic::{
 use uuid::Uuid;
 
 use crate::{
-    arguments::{Options, Role},
     error::Error,
     folder::{Folder, Run},
+    options::{Options, Role},
     token::{self, Issuer},
 };
 
@@ -215,6 +215,18 @@ where
     let answer = retry(Patience::Command, || method(message.clone())).await?;
     Ok(answer.into_inner())
 }
+
+/// Calls a method as [`call`] does: `rpc!(client.posts().get_post(request))`.
+macro_rules! rpc {
+    ($client:ident.$service:ident().$method:ident($request:expr)) => {
+        $crate::client::call(&$request, |request| {
+            let mut service = $client.$service();
+            async move { service.$method(request).await }
+        })
+        .await
+    };
+}
+pub(crate) use rpc;
 
 /// A new id for a write.
 pub fn request_id() -> String {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use async_nats::{ConnectOptions, jetstream};
 
-use crate::{arguments::Options, client, error::Error, folder::Folder};
+use crate::{client, error::Error, folder::Folder, options::Options};
 
 /// Where NATS is, and how to log in there.
 #[derive(Debug, clap::Args)]

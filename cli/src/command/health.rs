@@ -6,11 +6,7 @@ use chassis::{config, program};
 use clap::{CommandFactory as _, error::ErrorKind};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    arguments::{Arguments, Options},
-    error::Error,
-    folder::Folder,
-};
+use crate::{arguments::Arguments, error::Error, folder::Folder, options::Options};
 
 /// What is to be known of its configuration, whichever service it is.
 #[derive(Default, Serialize, Deserialize)]

@@ -2,14 +2,14 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{CommandFactory as _, error::ErrorKind};
+use clap::error::ErrorKind;
 
 use crate::{
-    arguments::{self, Options},
-    duration,
+    arguments, duration,
     error::Error,
     file,
     folder::Folder,
+    options::Options,
     output,
     token::{self, Issuer},
 };
@@ -61,7 +61,7 @@ pub fn run(options: &Options, arguments: Arguments) -> Result<(), Error> {
 
 /// Ends with the usage error of an option that other commands can do without.
 fn missing(option: &str) -> ! {
-    let mut command = arguments::Arguments::command();
+    let mut command = arguments::command();
     command.build();
     let command = command.find_subcommand_mut("token").expect("it is one of the commands");
     command

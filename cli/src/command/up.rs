@@ -10,9 +10,9 @@ use chassis::host::reachable;
 use serde::Serialize;
 
 use crate::{
-    arguments::Options,
     error::Error,
     folder::{Folder, Run},
+    options::Options,
     output,
     up::{
         config::Config,

@@ -5,6 +5,7 @@
 mod admin;
 mod arguments;
 mod import;
+mod people;
 mod program;
 mod server;
 #[cfg(target_os = "linux")]

@@ -15,9 +15,9 @@ use serde_json::json;
 use tonic::Code;
 
 use crate::{
-    arguments::{Options, Role},
     client::{Client, call},
     error::Error,
+    options::{Options, Role},
     output,
     progress::Progress,
     render::{count, style, text},
