@@ -1,13 +1,16 @@
-//! The command line: what all commands share.
+//! The command line: the tree of commands.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::net::SocketAddr;
 
-use chassis::{auth, version::PROGRAM};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use chassis::version::PROGRAM;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use crate::command::{
-    admin, comment, decide, demo, events, feed, import, policy, post, queue, serve, smoke, thread,
-    token, up, verify,
+use crate::{
+    command::{
+        admin, comment, completions, decide, demo, events, feed, import, man, policy, post, queue,
+        serve, smoke, thread, token, up, verify,
+    },
+    options::{CLIENT, Options},
 };
 
 const EXAMPLES: &str = "\
@@ -16,7 +19,7 @@ Examples:
   agora demo                                    a site with real comments, to look around in
   agora import youtube-csv comments/*.csv       a post per file, with its comments
   agora feed                                    the posts of a site
-  agora thread show POST                        a post and its tree of comments
+  agora thread POST                             a post and its tree of comments
   agora queue                                   what waits for a moderator
   agora decide approve COMMENT                  and it is visible
   agora verify                                  is everything equal everywhere?
@@ -24,9 +27,8 @@ Examples:
   agora admin rebuild query                     make the view anew, beside the old one
 
 The client commands talk to the `agora up` of the data folder and take a token from
-its key by themselves; --server and --token name another server. Where every service
-has an address of its own, --post-server, --comment-server, --moderation-server and
---query-server name them, or AGORA_POST_SERVER and so on.";
+its key by themselves. `agora help client` has the options that name another server,
+site or user.";
 
 /// A self-hosted discussion backend: posts, threaded comments, moderation and a fast
 /// read side.
@@ -41,154 +43,12 @@ pub struct Arguments {
     #[command(flatten)]
     pub options: Options,
     /// Ask the process that listens there whether it is ready, and end with 0 if it is
-    /// [default: what AGORA_SERVER__LISTEN says, else 127.0.0.1:7400]
+    /// [default: where the `agora up` of --data listens, else what AGORA_SERVER__LISTEN says,
+    /// else 127.0.0.1:7400]
     #[arg(long, value_name = "ADDRESS")]
     pub health: Option<Option<SocketAddr>>,
     #[command(subcommand)]
     pub command: Option<Command>,
-}
-
-/// What can be given before and after every command.
-#[derive(Clone, Debug, Default, Args)]
-pub struct Options {
-    /// The data folder of `agora up` [default: agora in the user's data folder]
-    #[arg(long, value_name = "DIR", global = true, env = "AGORA_DATA")]
-    pub data: Option<PathBuf>,
-
-    /// Print JSON, one resource a line
-    #[arg(long, global = true)]
-    pub json: bool,
-
-    /// The server's address [default: that of the running `agora up`]
-    #[arg(long, value_name = "URL", global = true, env = "AGORA_SERVER", help_heading = CLIENT)]
-    pub server: Option<String>,
-
-    #[command(flatten)]
-    pub servers: Servers,
-
-    /// A bearer token [default: made with the key of the local `agora up`]
-    #[arg(
-        long,
-        global = true,
-        env = "AGORA_TOKEN",
-        hide_env_values = true,
-        help_heading = CLIENT
-    )]
-    pub token: Option<String>,
-
-    /// A file that holds the bearer token
-    #[arg(
-        long,
-        value_name = "FILE",
-        global = true,
-        env = "AGORA_TOKEN_FILE",
-        conflicts_with = "token",
-        help_heading = CLIENT
-    )]
-    pub token_file: Option<PathBuf>,
-
-    /// A private key, in PEM, to make the token with [default: that of the local `agora up`]
-    #[arg(long, value_name = "FILE", global = true, env = "AGORA_KEY", help_heading = CLIENT)]
-    pub key: Option<PathBuf>,
-
-    /// What servers expect as a token's issuer [default: that of the running `agora up`, or
-    /// agora]
-    #[arg(long, global = true, env = "AGORA_ISSUER", help_heading = CLIENT)]
-    pub issuer: Option<String>,
-
-    /// What servers expect as a token's audience [default: as for the issuer]
-    #[arg(long, global = true, env = "AGORA_AUDIENCE", help_heading = CLIENT)]
-    pub audience: Option<String>,
-
-    /// The site [default: main]
-    #[arg(long, global = true, env = "AGORA_SITE", help_heading = CLIENT)]
-    pub site: Option<String>,
-
-    /// Who you are: the id in the token that is made [default: your user name]
-    #[arg(long, global = true, env = "AGORA_USER", help_heading = CLIENT)]
-    pub user: Option<String>,
-
-    /// Your roles in the token that is made, separated by commas [default: what the
-    /// command needs]
-    #[arg(long, value_enum, global = true, value_delimiter = ',', help_heading = CLIENT)]
-    pub role: Vec<Role>,
-}
-
-/// Where the services are that do not share one address.
-#[derive(Clone, Debug, Default, Args)]
-pub struct Servers {
-    /// Where the post service is [default: --server]
-    #[arg(
-        long,
-        value_name = "URL",
-        global = true,
-        env = "AGORA_POST_SERVER",
-        help_heading = CLIENT
-    )]
-    pub post_server: Option<String>,
-
-    /// Where the comment service is [default: --server]
-    #[arg(
-        long,
-        value_name = "URL",
-        global = true,
-        env = "AGORA_COMMENT_SERVER",
-        help_heading = CLIENT
-    )]
-    pub comment_server: Option<String>,
-
-    /// Where the moderation service is [default: --server]
-    #[arg(
-        long,
-        value_name = "URL",
-        global = true,
-        env = "AGORA_MODERATION_SERVER",
-        help_heading = CLIENT
-    )]
-    pub moderation_server: Option<String>,
-
-    /// Where the query service is [default: --server]
-    #[arg(
-        long,
-        value_name = "URL",
-        global = true,
-        env = "AGORA_QUERY_SERVER",
-        help_heading = CLIENT
-    )]
-    pub query_server: Option<String>,
-}
-
-const CLIENT: &str = "Client options";
-
-impl Options {
-    /// The site that a command is about.
-    pub fn site(&self) -> &str {
-        self.site.as_deref().unwrap_or("main")
-    }
-}
-
-/// What a principal is on a site, as tokens say it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Role {
-    Reader,
-    Author,
-    Moderator,
-    Admin,
-    Operator,
-    Service,
-}
-
-impl From<Role> for auth::Role {
-    fn from(role: Role) -> Self {
-        match role {
-            Role::Reader => Self::Reader,
-            Role::Author => Self::Author,
-            Role::Moderator => Self::Moderator,
-            Role::Admin => Self::Admin,
-            Role::Operator => Self::Operator,
-            Role::Service => Self::Service,
-        }
-    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -206,8 +66,7 @@ pub enum Command {
     #[command(subcommand)]
     Comment(comment::Command),
     /// Read a post and its tree of comments
-    #[command(subcommand)]
-    Thread(thread::Command),
+    Thread(thread::Arguments),
     /// List a site's posts with their comment counts and last activity
     Feed(feed::Arguments),
     /// See what waits for a moderator
@@ -233,50 +92,108 @@ pub enum Command {
     /// What operators do
     #[command(subcommand)]
     Admin(admin::Command),
+    /// Print what a shell completes commands with
+    Completions(completions::Arguments),
+    /// Print the manual page, or write that of every command
+    Man(man::Arguments),
+    /// The options of all commands that call a server
+    #[command(hide = true, override_usage = "agora COMMAND [OPTIONS]", after_help = SERVERS)]
+    Client,
 }
 
-/// Where a list goes on, and what it must include.
-#[derive(Clone, Debug, Default, Args)]
-pub struct Page {
-    /// How many on a page
-    #[arg(long, value_name = "N")]
-    pub page_size: Option<i32>,
-    /// Go on where an earlier page ended
-    #[arg(long, value_name = "TOKEN")]
-    pub page_token: Option<String>,
-    /// All pages
-    #[arg(long)]
-    pub all: bool,
-    #[command(flatten)]
-    pub position: Position,
+/// The client options that single commands show, and commands that show all.
+const SHOWN: [(&str, &[&str]); 13] = [
+    ("client", ALL),
+    ("post", &["site", "user"]),
+    ("comment", &["site", "user"]),
+    ("thread", &["site"]),
+    ("feed", &["site"]),
+    ("queue", &["site"]),
+    ("decide", &["site", "user"]),
+    ("policy", &["site"]),
+    ("events", &["site"]),
+    ("import", &["site"]),
+    ("token", &["site", "user", "role", "key", "issuer", "audience"]),
+    ("smoke", ALL),
+    ("verify", ALL),
+];
+/// All of them.
+const ALL: &[&str] = &[];
+
+const SERVERS: &str = "\
+Where every service has an address of its own, --post-server, --comment-server,
+--moderation-server and --query-server name them.";
+
+/// What the help of a command says that shows few of them or none.
+const MORE: &str = "Which server, and who calls: agora help client";
+
+/// Reads the command line, and ends the program where it is wrong.
+pub fn parse() -> Arguments {
+    let read = Arguments::from_arg_matches(&command().get_matches());
+    read.unwrap_or_else(|error| error.exit())
 }
 
-/// What an answer must include.
-#[derive(Clone, Debug, Default, Args)]
-pub struct Position {
-    /// Include what an earlier answer returned as its position
-    #[arg(long, value_name = "POSITION")]
-    pub position: Option<String>,
-}
-
-impl Position {
-    /// As requests carry it.
-    pub fn text(&self) -> String {
-        self.position.clone().unwrap_or_default()
-    }
+/// The whole command line. The client options are known to every command, and shown where they
+/// matter.
+pub fn command() -> clap::Command {
+    let command = Arguments::command();
+    let client: Vec<clap::Arg> = command
+        .get_arguments()
+        .filter(|option| option.get_help_heading() == Some(CLIENT))
+        .cloned()
+        .collect();
+    let command = SHOWN.iter().fold(command, |command, (name, shown)| {
+        let options = client
+            .iter()
+            .filter(|option| shown.is_empty() || shown.contains(&option.get_id().as_str()))
+            .map(|option| option.clone().hide(false));
+        command.mut_subcommand(name, |subcommand| subcommand.args(options))
+    });
+    let brief = SHOWN.iter().filter(|(_, shown)| !shown.is_empty()).map(|(name, _)| *name);
+    brief.chain(["admin"]).fold(command, |command, name| {
+        command.mut_subcommand(name, |subcommand| {
+            let after = match subcommand.get_after_help() {
+                Some(after) => format!("{after}\n\n{MORE}"),
+                None => MORE.to_owned(),
+            };
+            subcommand.after_help(after)
+        })
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use std::{fs, path::Path};
 
-    use clap::CommandFactory as _;
-
     use super::*;
+    use crate::options::Role;
 
     #[test]
     fn the_command_line_is_consistent() {
-        Arguments::command().debug_assert();
+        command().debug_assert();
+    }
+
+    fn help(path: &[&str]) -> String {
+        let mut command = command();
+        command.build();
+        let found = path
+            .iter()
+            .fold(&mut command, |command, name| command.find_subcommand_mut(name).unwrap());
+        found.render_long_help().to_string()
+    }
+
+    #[test]
+    fn client_options_are_shown_where_they_matter() {
+        let all = help(&["client"]);
+        for option in ["--server", "--query-server", "--token", "--key", "--site", "--role"] {
+            assert!(all.contains(&format!("\n      {option}")), "{option} in {all}");
+        }
+        let post = help(&["post", "create"]);
+        assert!(post.contains("--site") && !post.contains("--query-server"), "{post}");
+        let up = help(&["up"]);
+        assert!(!up.contains("--site") && up.contains("--data"), "{up}");
+        assert!(!help(&[]).contains("--site"));
+        assert!(help(&["token"]).contains("--audience"));
     }
 
     #[test]

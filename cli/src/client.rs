@@ -25,9 +25,9 @@ use tonic::{
 use uuid::Uuid;
 
 use crate::{
-    arguments::{Options, Role},
     error::Error,
     folder::{Folder, Run},
+    options::{Options, Role},
     token::{self, Issuer},
 };
 
@@ -84,8 +84,8 @@ impl Client {
 
     async fn connect_for(options: &Options, role: Role, site: &str) -> Result<Self, Error> {
         let folder = Folder::find(options.data.as_deref());
-        let run = folder.as_ref().ok().and_then(Folder::run);
-        let shared = server(options, run.as_ref());
+        let folder = folder.as_ref().ok();
+        let run = folder.and_then(Folder::running);
         let servers = &options.servers;
         let named = [
             &servers.post_server,
@@ -96,12 +96,15 @@ impl Client {
         let mut each: Vec<(String, Connection)> = Vec::new();
         let mut connections = Vec::new();
         for named in named {
-            let server = named.as_ref().map_or_else(|| shared.clone(), |named| address(named));
+            let server = match named {
+                Some(named) => address(named),
+                None => server(options, folder, run.as_ref())?,
+            };
             if let Some((_, connection)) = each.iter().find(|(known, _)| *known == server) {
                 connections.push(connection.clone());
                 continue;
             }
-            let bearer = bearer(options, role, site, &server, folder.as_ref().ok(), run.as_ref())?;
+            let bearer = bearer(options, role, site, &server, folder, run.as_ref())?;
             let endpoint = Endpoint::from_shared(server.clone())
                 .map_err(Error::failed(format!("{server} is no address of a server")))?
                 .connect_timeout(CONNECT_TIMEOUT)
@@ -213,6 +216,18 @@ where
     Ok(answer.into_inner())
 }
 
+/// Calls a method as [`call`] does: `rpc!(client.posts().get_post(request))`.
+macro_rules! rpc {
+    ($client:ident.$service:ident().$method:ident($request:expr)) => {
+        $crate::client::call(&$request, |request| {
+            let mut service = $client.$service();
+            async move { service.$method(request).await }
+        })
+        .await
+    };
+}
+pub(crate) use rpc;
+
 /// A new id for a write.
 pub fn request_id() -> String {
     Uuid::now_v7().to_string()
@@ -236,13 +251,31 @@ impl std::str::FromStr for PostName {
     }
 }
 
-/// The address of the server, with its scheme.
-fn server(options: &Options, run: Option<&Run>) -> String {
-    match (&options.server, run) {
-        (Some(server), _) => address(server),
-        (None, Some(run)) => address(&run.grpc),
-        (None, None) => DEFAULT_SERVER.to_owned(),
+/// The address of the server, with its scheme: the one that was named, else that of the `agora
+/// up` of the data folder. Where a folder was named and none runs on it, whoever listens on the
+/// usual port is another installation.
+fn server(options: &Options, folder: Option<&Folder>, run: Option<&Run>) -> Result<String, Error> {
+    match (&options.server, run, folder) {
+        (Some(server), _, _) => Ok(address(server)),
+        (None, Some(run), _) => Ok(address(&run.grpc)),
+        (None, None, Some(folder)) if folder.is_named() => {
+            Err(folder.not_running("name a server with --server"))
+        }
+        (None, None, _) => Ok(DEFAULT_SERVER.to_owned()),
     }
+}
+
+/// Whether everything that the options name is the `agora up` that is described.
+pub fn is_all_of(options: &Options, run: &Run) -> bool {
+    let servers = &options.servers;
+    let named = [
+        &options.server,
+        &servers.post_server,
+        &servers.comment_server,
+        &servers.moderation_server,
+        &servers.query_server,
+    ];
+    named.into_iter().flatten().all(|server| is_same(server, &run.grpc))
 }
 
 /// An address with its scheme.
@@ -267,12 +300,12 @@ fn bearer(
         let token = fs::read_to_string(file).map_err(Error::file("read the token", file))?;
         return header(token.trim());
     }
+    // What this machine's `agora up` says of itself, its key too, is for that one alone.
+    let local = run.filter(|run| is_same(server, &run.grpc));
     if let Some(key) = &options.key {
-        let issuer = Issuer::of(options, key, run);
+        let issuer = Issuer::of(options, key, local);
         return made(options, role, site, &issuer);
     }
-    // The key of this machine's `agora up` makes tokens for that one alone.
-    let local = run.filter(|run| is_same(server, &run.grpc));
     let Some(run) = local.filter(|run| is_readable(&run.key)) else {
         let asked = options.user.is_some() || !options.role.is_empty();
         return match folder.filter(|_| asked) {
@@ -347,9 +380,25 @@ mod tests {
     #[test]
     fn the_server_is_the_named_one_then_the_running_one_then_the_usual_one() {
         let named = Options { server: Some("example.org:80".into()), ..Options::default() };
-        assert_eq!(server(&named, Some(&run())), "http://example.org:80");
-        assert_eq!(server(&Options::default(), Some(&run())), "http://127.0.0.1:7555");
-        assert_eq!(server(&Options::default(), None), DEFAULT_SERVER);
+        let folder = Folder::find(Some("/nowhere".as_ref())).unwrap();
+        let usual = Options::default();
+        assert_eq!(server(&named, Some(&folder), None).unwrap(), "http://example.org:80");
+        assert_eq!(server(&named, None, Some(&run())).unwrap(), "http://example.org:80");
+        assert_eq!(server(&usual, Some(&folder), Some(&run())).unwrap(), "http://127.0.0.1:7555");
+        assert_eq!(server(&usual, None, None).unwrap(), DEFAULT_SERVER);
+        let error = server(&usual, Some(&folder), None).unwrap_err().to_string();
+        assert!(error.contains("no `agora up` runs on the data folder /nowhere"), "{error}");
+    }
+
+    #[test]
+    fn a_server_elsewhere_is_not_the_one_that_runs_here() {
+        let run = run();
+        let mut options = Options::default();
+        assert!(is_all_of(&options, &run));
+        options.server = Some("localhost:7555".into());
+        assert!(is_all_of(&options, &run));
+        options.servers.query_server = Some("http://query:7404".into());
+        assert!(!is_all_of(&options, &run));
     }
 
     #[test]

@@ -1,13 +1,17 @@
 //! One file per command.
 
 pub mod admin;
+mod answer;
 pub mod comment;
+pub mod completions;
 pub mod decide;
 pub mod demo;
 pub mod events;
 pub mod feed;
 pub mod health;
 pub mod import;
+mod list;
+pub mod man;
 pub mod policy;
 pub mod post;
 pub mod queue;
@@ -23,8 +27,9 @@ use std::process::{self, ExitCode};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    arguments::{Arguments, Command},
+    arguments::{self, Arguments, Command},
     error::Error,
+    options::{Color, Options},
     output,
 };
 
@@ -34,7 +39,14 @@ const TERMINATED: i32 = 143;
 /// Runs the command that was given.
 pub async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     let options = &arguments.options;
-    let Some(command) = arguments.command else { return health::run(arguments.health).await };
+    match options.color {
+        Color::Auto => {}
+        Color::Always => owo_colors::set_override(true),
+        Color::Never => owo_colors::set_override(false),
+    }
+    let Some(command) = arguments.command else {
+        return health::run(options, arguments.health).await;
+    };
     // Those two catch it by themselves, to end in order.
     if !matches!(command, Command::Up(_) | Command::Serve(_)) {
         end_at_sigterm()?;
@@ -45,7 +57,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
         Command::Token(arguments) => token::run(options, arguments)?,
         Command::Post(command) => post::run(options, command).await?,
         Command::Comment(command) => comment::run(options, command).await?,
-        Command::Thread(command) => thread::run(options, command).await?,
+        Command::Thread(arguments) => thread::run(options, arguments).await?,
         Command::Feed(arguments) => feed::run(options, arguments).await?,
         Command::Queue(arguments) => queue::run(options, arguments).await?,
         Command::Decide(command) => decide::run(options, command).await?,
@@ -56,6 +68,9 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
         Command::Admin(command) => return admin::run(options, command).await,
         Command::Smoke(arguments) => smoke::run(options, arguments).await?,
         Command::Verify(arguments) => return verify::run(options, arguments).await,
+        Command::Completions(arguments) => completions::run(&arguments)?,
+        Command::Man(arguments) => man::run(&arguments)?,
+        Command::Client => output::print(help_of("client"))?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -86,7 +101,19 @@ fn input(text: String) -> Result<String, Error> {
     Ok(text)
 }
 
-/// Says how a list goes on.
-fn more(command: &str, page_token: &str) {
-    output::remark(format!("… more: {command} --page-token {page_token}, or all with --all"));
+/// What `agora help COMMAND` prints.
+fn help_of(name: &str) -> String {
+    let mut command = arguments::command();
+    command.build();
+    let found = command.find_subcommand_mut(name).expect("it is one of the commands");
+    found.render_long_help().to_string()
+}
+
+/// Says how a list goes on that is not at its end: for people by a command, for scripts by a
+/// token.
+fn more(options: &Options, command: &str, page_token: &str) {
+    output::remark(match options.json {
+        true => format!("… more: --page-token {page_token}, or all with --all"),
+        false => format!("… more: {} --all", options.propose(command)),
+    });
 }

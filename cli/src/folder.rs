@@ -1,7 +1,8 @@
 //! The data folder of `agora up`, and what a running one says of itself there.
 
 use std::{
-    env, fs,
+    env,
+    fs::{self, File, TryLockError},
     path::{Path, PathBuf},
 };
 
@@ -11,7 +12,11 @@ use crate::error::Error;
 
 /// A data folder, which may not exist yet.
 #[derive(Clone, Debug)]
-pub struct Folder(PathBuf);
+pub struct Folder {
+    path: PathBuf,
+    /// Whether it was named by `--data` or `AGORA_DATA`.
+    is_named: bool,
+}
 
 /// `run.json`: what listens where, while `agora up` runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,7 +48,7 @@ impl Folder {
     /// `~/.local/share/agora`.
     pub fn find(given: Option<&Path>) -> Result<Self, Error> {
         if let Some(folder) = given {
-            return Ok(Self(absolute(folder)));
+            return Ok(Self { path: absolute(folder), is_named: true });
         }
         let from = |variable: &str| {
             env::var_os(variable).map(PathBuf::from).filter(|folder| folder.is_absolute())
@@ -53,19 +58,55 @@ impl Folder {
             .ok_or_else(|| {
                 Error::plain("there is no home folder: name a data folder with --data")
             })?;
-        Ok(Self(folder.join("agora")))
+        Ok(Self { path: folder.join("agora"), is_named: false })
     }
 
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.path
+    }
+
+    /// Whether it was named: then it alone is meant, and no default takes its place.
+    pub fn is_named(&self) -> bool {
+        self.is_named
     }
 
     /// A file in it.
     pub fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+        self.path.join(name)
     }
 
-    /// What the running `agora up` says of itself. A file that is left from one that
+    /// The file that `agora up` holds a lock on as long as it runs.
+    pub fn lock_file(&self) -> PathBuf {
+        self.file("lock")
+    }
+
+    /// What the `agora up` that runs on it says of itself; none if none runs.
+    pub fn running(&self) -> Option<Run> {
+        self.run().filter(|_| self.is_locked())
+    }
+
+    /// Whether an `agora up` runs: `run.json` is left behind by one that was killed, and
+    /// another program may listen on its port by now; the lock ends with the process.
+    fn is_locked(&self) -> bool {
+        let Ok(file) = File::open(self.lock_file()) else { return false };
+        // Whoever starts at this moment tries again: see `data::lock`.
+        matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+    }
+
+    /// The error of a command that needs the `agora up` of this folder; `or` is what else
+    /// can be done.
+    pub fn not_running(&self, or: &str) -> Error {
+        let command = match self.is_named {
+            true => format!("agora up --data {}", shell_word(&self.path.to_string_lossy())),
+            false => "agora up".to_owned(),
+        };
+        Error::plain(format!(
+            "no `agora up` runs on the data folder {}: start it with `{command}`, or {or}",
+            self.path.display()
+        ))
+    }
+
+    /// What `agora up` said of itself when it was started. A file that is left from one that
     /// was killed says it too.
     pub fn run(&self) -> Option<Run> {
         let text = fs::read(self.file(RUN)).ok()?;
@@ -89,6 +130,15 @@ impl Folder {
 }
 
 const RUN: &str = "run.json";
+
+/// A path as a shell takes it.
+pub fn shell_word(path: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-:".contains(&byte);
+    match path.bytes().all(plain) {
+        true => path.to_owned(),
+        false => format!("'{}'", path.replace('\'', r"'\''")),
+    }
+}
 
 fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
@@ -120,5 +170,12 @@ mod tests {
         assert_eq!(folder.run(), Some(run));
         folder.remove_run();
         assert_eq!(folder.run(), None);
+    }
+
+    #[test]
+    fn who_is_told_what_to_start_can_paste_it() {
+        let error = Folder::find(Some("/a b".as_ref())).unwrap().not_running("wait").to_string();
+        assert!(error.contains("no `agora up` runs on the data folder /a b"), "{error}");
+        assert!(error.contains("`agora up --data '/a b'`, or wait"), "{error}");
     }
 }

@@ -14,7 +14,9 @@ mod folder;
 mod import;
 mod json;
 mod nats;
+mod options;
 mod output;
+mod pager;
 mod progress;
 mod render;
 mod token;
@@ -23,12 +25,10 @@ mod verify;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 /// Does what the command line says.
 #[tokio::main]
 pub async fn main() -> ExitCode {
-    match command::run(arguments::Arguments::parse()).await {
+    match command::run(arguments::parse()).await {
         Ok(code) => code,
         Err(error) => error.report(),
     }

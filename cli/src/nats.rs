@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use async_nats::{ConnectOptions, jetstream};
 use chassis::host::{Names, Tls};
 
-use crate::{arguments::Options, error::Error, folder::Folder};
+use crate::{client, error::Error, folder::Folder, options::Options};
 
 /// Where NATS is, and how to log in there.
 #[derive(Debug, clap::Args)]
@@ -77,11 +77,16 @@ pub async fn connect(options: &Options, nats: &Nats) -> Result<jetstream::Contex
 /// Where the NATS of the running `agora up` is.
 fn of_running(options: &Options) -> Result<String, Error> {
     let folder = Folder::find(options.data.as_deref())?;
-    let run = folder.run().ok_or_else(|| {
-        Error::plain(format!(
-            "no `agora up` runs on {}: start it, name its folder with --data, or give --nats-url",
+    let run = folder
+        .running()
+        .ok_or_else(|| folder.not_running("name another folder with --data, or give --nats-url"))?;
+    // Its streams are not those of a server elsewhere.
+    if !client::is_all_of(options, &run) {
+        return Err(Error::plain(format!(
+            "the server that is named is not the `agora up` of the data folder {}: name its NATS \
+             too, with --nats-url",
             folder.path().display()
-        ))
-    })?;
+        )));
+    }
     Ok(run.nats)
 }

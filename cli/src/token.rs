@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 use chassis::auth::token::{self, Claims};
 
 use crate::{
-    arguments::{Options, Role},
     error::Error,
     folder::Run,
+    options::{Options, Role},
 };
 
 /// Who signs, and whom a server must be told to believe.

@@ -3,7 +3,9 @@
 
 pub mod config;
 pub mod data;
+pub mod disk;
 pub mod greeting;
+mod monitor;
 pub mod nats;
 pub mod process;
 pub mod services;

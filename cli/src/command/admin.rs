@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use crate::{arguments::Options, error::Error};
+use crate::{error::Error, options::Options};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {

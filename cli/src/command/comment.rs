@@ -7,13 +7,17 @@ use agora_proto::comment::v1::{
 use clap::{Args, Subcommand};
 
 use crate::{
-    arguments::{Options, Page, Position, Role},
-    client::{Client, PostName, call, request_id},
+    client::{Client, PostName, request_id, rpc},
     error::Error,
-    json, output, render,
+    options::{Expected, Options, Page, Position, Role},
+    render,
 };
 
-use super::input;
+use super::{
+    answer::{self, Answer, answer},
+    input,
+    list::{self, Listed},
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -77,43 +81,31 @@ pub struct Update {
     /// The new body; `-` reads standard input
     #[arg(long)]
     body: String,
-    /// Fail unless this is still the newest revision
-    #[arg(long, default_value_t = 0, hide_default_value = true)]
-    revision: u32,
     #[command(flatten)]
-    position: Position,
+    expected: Expected,
 }
 
 #[derive(Debug, Args)]
 pub struct Delete {
     /// The comment's id
     comment: String,
-    /// Fail unless this is still the newest revision
-    #[arg(long, default_value_t = 0, hide_default_value = true)]
-    revision: u32,
     #[command(flatten)]
-    position: Position,
+    expected: Expected,
 }
 
 pub async fn run(options: &Options, command: Command) -> Result<(), Error> {
-    let client = Client::connect(options, Role::Author).await?;
-    let (comment, position) = match command {
-        Command::Create(arguments) => create(&client, arguments).await?,
-        Command::Get(arguments) => get(&client, arguments).await?,
-        Command::Update(arguments) => update(&client, arguments).await?,
-        Command::Delete(arguments) => delete(&client, arguments).await?,
-        Command::List(arguments) => return list(options, &client, arguments).await,
+    let client = &Client::connect(options, Role::Author).await?;
+    let answer = match command {
+        Command::Create(arguments) => create(client, arguments).await,
+        Command::Get(arguments) => get(client, arguments).await,
+        Command::Update(arguments) => update(client, arguments).await,
+        Command::Delete(arguments) => delete(client, arguments).await,
+        Command::List(arguments) => return list(options, client, arguments).await,
     };
-    if options.json {
-        return output::print(json::line(&comment, &position));
-    }
-    output::print(render::comment::comment(&comment))
+    answer::print(options, answer, render::comment::comment)
 }
 
-/// A comment and the position of the answer that held it.
-type Answer = Result<(Comment, String), Error>;
-
-async fn create(client: &Client, arguments: Create) -> Answer {
+async fn create(client: &Client, arguments: Create) -> Answer<Comment> {
     let request = CreateCommentRequest {
         site: client.site(),
         post_id: client.post_id(&arguments.post).await?,
@@ -123,92 +115,59 @@ async fn create(client: &Client, arguments: Create) -> Answer {
         position: arguments.position.text(),
         attribution: None,
     };
-    let answer = call(&request, |request| {
-        let mut comments = client.comments();
-        async move { comments.create_comment(request).await }
-    })
-    .await?;
-    Ok((answer.comment.unwrap_or_default(), answer.position))
+    answer!(comment, client.comments().create_comment(request))
 }
 
-async fn get(client: &Client, arguments: Get) -> Answer {
+async fn get(client: &Client, arguments: Get) -> Answer<Comment> {
     let request = GetCommentRequest {
         site: client.site(),
         comment_id: arguments.comment,
         position: arguments.position.text(),
     };
-    let answer = call(&request, |request| {
-        let mut comments = client.comments();
-        async move { comments.get_comment(request).await }
-    })
-    .await?;
-    Ok((answer.comment.unwrap_or_default(), answer.position))
+    answer!(comment, client.comments().get_comment(request))
 }
 
-async fn update(client: &Client, arguments: Update) -> Answer {
+async fn update(client: &Client, arguments: Update) -> Answer<Comment> {
     let request = UpdateCommentRequest {
         site: client.site(),
         comment_id: arguments.comment,
-        revision: arguments.revision,
+        revision: arguments.expected.revision,
         body: input(arguments.body)?,
         request_id: request_id(),
-        position: arguments.position.text(),
+        position: arguments.expected.position.text(),
     };
-    let answer = call(&request, |request| {
-        let mut comments = client.comments();
-        async move { comments.update_comment(request).await }
-    })
-    .await?;
-    Ok((answer.comment.unwrap_or_default(), answer.position))
+    answer!(comment, client.comments().update_comment(request))
 }
 
-async fn delete(client: &Client, arguments: Delete) -> Answer {
+async fn delete(client: &Client, arguments: Delete) -> Answer<Comment> {
     let request = DeleteCommentRequest {
         site: client.site(),
         comment_id: arguments.comment,
-        revision: arguments.revision,
+        revision: arguments.expected.revision,
         request_id: request_id(),
-        position: arguments.position.text(),
+        position: arguments.expected.position.text(),
     };
-    let answer = call(&request, |request| {
-        let mut comments = client.comments();
-        async move { comments.delete_comment(request).await }
-    })
-    .await?;
-    Ok((answer.comment.unwrap_or_default(), answer.position))
+    answer!(comment, client.comments().delete_comment(request))
 }
 
 async fn list(options: &Options, client: &Client, arguments: List) -> Result<(), Error> {
     let List { post, page } = arguments;
-    let mut request = ListCommentsRequest {
-        site: client.site(),
-        post_id: client.post_id(&post).await?,
-        page_size: page.page_size.unwrap_or_default(),
-        page_token: page.page_token.unwrap_or_default(),
-        position: page.position.text(),
-    };
-    loop {
-        let answer = call(&request, |request| {
-            let mut comments = client.comments();
-            async move { comments.list_comments(request).await }
+    let post_id = client.post_id(&post).await?;
+    let fetch = async |page_token| {
+        let request = ListCommentsRequest {
+            site: client.site(),
+            post_id: post_id.clone(),
+            page_size: page.page_size.unwrap_or_default(),
+            page_token,
+            position: page.position.text(),
+        };
+        let answer = rpc!(client.comments().list_comments(request))?;
+        Ok(Listed {
+            items: answer.comments,
+            next_page_token: answer.next_page_token,
+            position: answer.position,
         })
-        .await?;
-        for comment in &answer.comments {
-            output::print(match options.json {
-                true => json::line(comment, &answer.position),
-                false => render::comment::comment(comment),
-            })?;
-        }
-        if answer.next_page_token.is_empty() {
-            return Ok(());
-        }
-        if !page.all {
-            super::more(
-                &format!("agora comment list {}", request.post_id),
-                &answer.next_page_token,
-            );
-            return Ok(());
-        }
-        request.page_token = answer.next_page_token;
-    }
+    };
+    let command = format!("comment list {post_id}");
+    list::print(options, &page, &command, fetch, render::comment::comment).await.map(drop)
 }

@@ -1,16 +1,23 @@
 //! `agora decide`: approve or reject one revision of a comment.
 
-use agora_proto::moderation::v1::{ApproveRevisionRequest, Case, RejectRevisionRequest};
+use agora_proto::moderation::v1::{ApproveRevisionRequest, Case, Decision, RejectRevisionRequest};
 use clap::{Args, Subcommand};
+use tonic::Status;
+use tonic_types::StatusExt as _;
 
 use crate::{
-    arguments::{Options, Position, Role},
-    client::{Client, call, request_id},
+    client::{Client, request_id},
     error::Error,
-    json, output,
+    json,
+    options::{Options, Position, Role},
+    output,
+    render::{label, text},
 };
 
-use super::queue;
+use super::{
+    answer::{Answer, answer},
+    queue,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -64,15 +71,23 @@ struct What {
 
 pub async fn run(options: &Options, command: Command) -> Result<(), Error> {
     let client = Client::connect(options, Role::Moderator).await?;
-    let (case, position, verdict) = match command {
-        Command::Approve(arguments) => {
-            let (case, position) = approve(&client, arguments).await?;
-            (case, position, "approved")
-        }
-        Command::Reject(arguments) => {
-            let (case, position) = reject(&client, arguments).await?;
-            (case, position, "rejected")
-        }
+    let (what, reason, verdict) = match command {
+        Command::Approve(Approve { what, reason }) => (what, reason, Decision::Approved),
+        Command::Reject(Reject { what, reason }) => (what, reason, Decision::Rejected),
+    };
+    let decided = decide(&client, &what, reason, verdict).await;
+    let verdict = label(verdict.as_str_name(), "DECISION_");
+    let (case, position, who) = match decided {
+        Ok((case, position)) => (case, position, None),
+        // Two moderators have decided the same: the second one's work is done.
+        Err(Error::Refused(status)) => match same_before(&status, &verdict) {
+            Some(decider) => {
+                let answer = queue::get(&client, what.comment, what.position.text()).await?;
+                (answer.moderation_case.unwrap_or_default(), answer.position, Some(decider))
+            }
+            None => return Err(status.into()),
+        },
+        Err(error) => return Err(error),
     };
     if options.json {
         return output::print(json::line(&case, &position));
@@ -80,48 +95,47 @@ pub async fn run(options: &Options, command: Command) -> Result<(), Error> {
     let decided = case.decision.as_ref();
     let revision = decided.map_or(case.revision, |decision| decision.revision);
     let revision_id = decided.map_or(&case.revision_id, |decision| &decision.revision_id);
-    output::print(format!(
-        "{verdict} revision {revision} ({revision_id}) of comment {}",
-        case.comment_id
-    ))
+    let what = format!("revision {revision} ({revision_id}) of comment {}", case.comment_id);
+    output::print(match who {
+        None => format!("{verdict} {what}"),
+        Some(who) => format!("nothing to do: {} has {verdict} {what} before", text::line(&who)),
+    })
 }
 
-async fn approve(client: &Client, arguments: Approve) -> Result<(Case, String), Error> {
-    let Approve { what, reason } = arguments;
+async fn decide(client: &Client, what: &What, reason: String, verdict: Decision) -> Answer<Case> {
+    let (site, revision_id) = (client.site(), revision(client, what).await?);
+    let (comment_id, replaces) = (what.comment.clone(), what.replaces.clone());
+    let (request_id, position) = (request_id(), what.position.text());
+    if verdict == Decision::Rejected {
+        let request = RejectRevisionRequest {
+            site,
+            revision_id,
+            comment_id,
+            reason,
+            replaces,
+            request_id,
+            position,
+        };
+        return answer!(moderation_case, client.moderation().reject_revision(request));
+    }
     let request = ApproveRevisionRequest {
-        site: client.site(),
-        revision_id: revision(client, &what).await?,
-        comment_id: what.comment,
+        site,
+        revision_id,
+        comment_id,
         reason,
-        replaces: what.replaces,
-        request_id: request_id(),
-        position: what.position.text(),
+        replaces,
+        request_id,
+        position,
     };
-    let answer = call(&request, |request| {
-        let mut moderation = client.moderation();
-        async move { moderation.approve_revision(request).await }
-    })
-    .await?;
-    Ok((answer.moderation_case.unwrap_or_default(), answer.position))
+    answer!(moderation_case, client.moderation().approve_revision(request))
 }
 
-async fn reject(client: &Client, arguments: Reject) -> Result<(Case, String), Error> {
-    let Reject { what, reason } = arguments;
-    let request = RejectRevisionRequest {
-        site: client.site(),
-        revision_id: revision(client, &what).await?,
-        comment_id: what.comment,
-        reason,
-        replaces: what.replaces,
-        request_id: request_id(),
-        position: what.position.text(),
-    };
-    let answer = call(&request, |request| {
-        let mut moderation = client.moderation();
-        async move { moderation.reject_revision(request).await }
-    })
-    .await?;
-    Ok((answer.moderation_case.unwrap_or_default(), answer.position))
+/// Who decided the same before, if that is why a decision is refused.
+fn same_before(status: &Status, verdict: &str) -> Option<String> {
+    let info = status.get_details_error_info()?;
+    let decided = info.metadata.get("decision").map(|decided| label(decided, "DECISION_"));
+    let is_same = info.reason == "ALREADY_DECIDED" && decided.as_deref() == Some(verdict);
+    is_same.then(|| info.metadata.get("decider_id").cloned().unwrap_or_default())
 }
 
 /// The revision that was named, else the newest.

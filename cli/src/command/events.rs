@@ -12,9 +12,10 @@ use clap::{Args, Subcommand};
 use futures::{Stream as Messages, StreamExt as _, stream};
 
 use crate::{
-    arguments::Options,
     error::Error,
-    nats, output,
+    nats,
+    options::Options,
+    output,
     render::{self, event, style},
 };
 

@@ -4,11 +4,13 @@ use agora_proto::query::v1::{FeedOrder, ListFeedRequest};
 use clap::{Args, ValueEnum};
 
 use crate::{
-    arguments::{Options, Page, Role},
-    client::{Client, call},
+    client::{Client, rpc},
     error::Error,
-    json, output, render,
+    options::{Options, Page, Role},
+    output, render,
 };
+
+use super::list::{self, Listed};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -37,40 +39,26 @@ enum Order {
 pub async fn run(options: &Options, arguments: Arguments) -> Result<(), Error> {
     let client = Client::connect(options, Role::Author).await?;
     let Arguments { order, page } = arguments;
-    let (order, flag) = match order {
-        Order::Activity => (FeedOrder::LastActivity, ""),
-        Order::Newest => (FeedOrder::Newest, " --order newest"),
+    let (order, command) = match order {
+        Order::Activity => (FeedOrder::LastActivity, "feed"),
+        Order::Newest => (FeedOrder::Newest, "feed --order newest"),
     };
-    let mut request = ListFeedRequest {
-        site: client.site(),
-        order: order.into(),
-        page_size: page.page_size.unwrap_or_default(),
-        page_token: page.page_token.unwrap_or_default(),
-        position: page.position.text(),
-    };
-    let mut shown = false;
-    loop {
-        let answer = call(&request, |request| {
-            let mut query = client.query();
-            async move { query.list_feed(request).await }
+    let fetch = async |page_token| {
+        let request = ListFeedRequest {
+            site: client.site(),
+            order: order.into(),
+            page_size: page.page_size.unwrap_or_default(),
+            page_token,
+            position: page.position.text(),
+        };
+        let answer = rpc!(client.query().list_feed(request))?;
+        Ok(Listed {
+            items: answer.posts,
+            next_page_token: answer.next_page_token,
+            position: answer.position,
         })
-        .await?;
-        for post in &answer.posts {
-            shown = true;
-            output::print(match options.json {
-                true => json::line(post, &answer.position),
-                false => render::feed::entry(post),
-            })?;
-        }
-        if answer.next_page_token.is_empty() {
-            break;
-        }
-        if !page.all {
-            super::more(&format!("agora feed{flag}"), &answer.next_page_token);
-            break;
-        }
-        request.page_token = answer.next_page_token;
-    }
+    };
+    let shown = list::print(options, &page, command, fetch, render::feed::entry).await?;
     if !shown && !options.json {
         output::remark(format!("no posts on site {}", render::text::line(&client.site())));
     }

@@ -2,24 +2,27 @@
 
 use std::{
     collections::HashMap,
+    ffi::OsString,
     path::{Path, PathBuf},
     process::ExitCode,
     time::SystemTime,
 };
 
 use chassis::Position;
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, error::ErrorKind};
 use prost_types::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    arguments::{Options, Role},
+    arguments,
     client::Client,
     error::Error,
+    folder::shell_word,
     import::{
         load::{self, Source},
         report::{self, Report},
     },
+    options::{Options, Role},
     output,
 };
 
@@ -28,6 +31,7 @@ Examples:
   agora import youtube-csv comments/*.csv
   agora import youtube-csv --site music --json Youtube01-Psy.csv
 
+youtube-csv is the one kind of export there is so far.
 A file becomes a post with the file's name as its title, and every row a comment with
 its author, date and text. A file can be imported again, after an interruption or when
 it has grown: what is there stays, and nothing is doubled.";
@@ -40,6 +44,9 @@ const INTERRUPTED: u8 = 130;
 pub enum Command {
     /// Exports of YouTube comments: COMMENT_ID,AUTHOR,DATE,CONTENT,CLASS
     YoutubeCsv(YoutubeCsv),
+    /// No kind that there is, such as a file without one.
+    #[command(external_subcommand)]
+    Other(Vec<OsString>),
 }
 
 #[derive(Debug, Args)]
@@ -51,7 +58,10 @@ pub struct YoutubeCsv {
 }
 
 pub async fn run(options: &Options, command: Command) -> Result<ExitCode, Error> {
-    let Command::YoutubeCsv(YoutubeCsv { files }) = command;
+    let files = match command {
+        Command::YoutubeCsv(YoutubeCsv { files }) => files,
+        Command::Other(given) => without_a_kind(&given),
+    };
     // Every file is looked at before anything is written.
     let now = Timestamp::from(SystemTime::now());
     let sources = files.iter().map(|path| Source::open(path, now));
@@ -75,17 +85,41 @@ pub async fn run(options: &Options, command: Command) -> Result<ExitCode, Error>
         output::print(report::total(&reports, "file"))?;
     }
     let stopped = done.is_err() || stop.is_cancelled();
-    if !stopped {
-        let positions = reports.iter().map(|report| report.position);
-        load::settle(&client, positions.fold(Position::ZERO, Position::merge)).await;
-    }
     if stopped {
         output::remark("to go on, run the same command again: nothing is imported twice");
-    } else if !options.json {
-        output::remark("try next: agora feed");
+    } else {
+        let positions = reports.iter().map(|report| report.position);
+        let position = positions.fold(Position::ZERO, Position::merge);
+        let position = load::settle(&client, position).await;
+        if !options.json {
+            let posts = reports.iter().map(|report| report.post_id.as_str()).collect();
+            let held = load::held(&client, &posts, &position).await;
+            output::print(report::held(held, &options.propose("queue")))?;
+            output::remark(format!("try next: {}", options.propose("feed")));
+        }
     }
     done?;
     Ok(if stop.is_cancelled() { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
+}
+
+/// Ends with the usage error of an import that does not say of what kind.
+fn without_a_kind(given: &[OsString]) -> ! {
+    let mut command = arguments::command();
+    command.build();
+    let command = command.find_subcommand_mut("import").expect("it is one of the commands");
+    let kinds: Vec<&str> = command
+        .get_subcommands()
+        .map(|kind| kind.get_name())
+        .filter(|kind| *kind != "help")
+        .collect();
+    let given: Vec<String> = given.iter().map(|word| shell_word(&word.to_string_lossy())).collect();
+    let message = format!(
+        "name the kind of export first, which is one of: {}\n\n  agora import {} {}",
+        kinds.join(", "),
+        kinds[0],
+        given.join(" ")
+    );
+    command.error(ErrorKind::InvalidSubcommand, message).exit()
 }
 
 /// Two files of the same name would become one post.

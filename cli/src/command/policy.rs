@@ -11,11 +11,12 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use crate::{
-    arguments::{Options, Position, Role},
     client::{Client, call, request_id},
     duration,
     error::Error,
-    json, output, render,
+    json,
+    options::{Options, Position, Role},
+    output, render,
 };
 
 const EXAMPLES: &str = "\

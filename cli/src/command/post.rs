@@ -8,13 +8,17 @@ use clap::{Args, Subcommand};
 use prost_types::FieldMask;
 
 use crate::{
-    arguments::{Options, Page, Position, Role},
-    client::{Client, PostName, call, request_id},
+    client::{Client, PostName, request_id, rpc},
     error::Error,
-    json, output, render,
+    options::{Expected, Options, Page, Position, Role},
+    render,
 };
 
-use super::input;
+use super::{
+    answer::{self, Answer, answer},
+    input,
+    list::{self, Listed},
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -78,22 +82,16 @@ pub struct Update {
     /// The new body; `-` reads standard input
     #[arg(long, required_unless_present = "title")]
     body: Option<String>,
-    /// Fail unless this is still the newest revision
-    #[arg(long, default_value_t = 0, hide_default_value = true)]
-    revision: u32,
     #[command(flatten)]
-    position: Position,
+    expected: Expected,
 }
 
 #[derive(Debug, Args)]
 pub struct Delete {
     /// The post's id or external key
     post: PostName,
-    /// Fail unless this is still the newest revision
-    #[arg(long, default_value_t = 0, hide_default_value = true)]
-    revision: u32,
     #[command(flatten)]
-    position: Position,
+    expected: Expected,
 }
 
 #[derive(Debug, Args)]
@@ -105,29 +103,20 @@ pub struct Change {
 }
 
 pub async fn run(options: &Options, command: Command) -> Result<(), Error> {
-    let client = Client::connect(options, Role::Author).await?;
-    if let Command::List(page) = command {
-        return list(options, &client, page).await;
-    }
-    let (post, position) = match command {
-        Command::Create(arguments) => create(&client, arguments).await?,
-        Command::Get(arguments) => get(&client, arguments).await?,
-        Command::Update(arguments) => update(&client, arguments).await?,
-        Command::Delete(arguments) => delete(&client, arguments).await?,
-        Command::Close(arguments) => close(&client, arguments).await?,
-        Command::Reopen(arguments) => reopen(&client, arguments).await?,
-        Command::List(_) => unreachable!("listed above"),
+    let client = &Client::connect(options, Role::Author).await?;
+    let answer = match command {
+        Command::Create(arguments) => create(client, arguments).await,
+        Command::Get(arguments) => get(client, arguments).await,
+        Command::Update(arguments) => update(client, arguments).await,
+        Command::Delete(arguments) => delete(client, arguments).await,
+        Command::Close(arguments) => close(client, arguments).await,
+        Command::Reopen(arguments) => reopen(client, arguments).await,
+        Command::List(page) => return list(options, client, page).await,
     };
-    if options.json {
-        return output::print(json::line(&post, &position));
-    }
-    output::print(render::post::post(&post))
+    answer::print(options, answer, render::post::post)
 }
 
-/// A post and the position of the answer that held it.
-type Answer = Result<(Post, String), Error>;
-
-async fn create(client: &Client, arguments: Create) -> Answer {
+async fn create(client: &Client, arguments: Create) -> Answer<Post> {
     let request = CreatePostRequest {
         site: client.site(),
         external_key: arguments.external_key,
@@ -137,122 +126,80 @@ async fn create(client: &Client, arguments: Create) -> Answer {
         position: arguments.position.text(),
         attribution: None,
     };
-    let answer = call(&request, |request| {
-        let mut posts = client.posts();
-        async move { posts.create_post(request).await }
-    })
-    .await?;
-    Ok((answer.post.unwrap_or_default(), answer.position))
+    answer!(post, client.posts().create_post(request))
 }
 
-async fn get(client: &Client, arguments: Get) -> Answer {
+async fn get(client: &Client, arguments: Get) -> Answer<Post> {
     let key = match arguments.post {
         PostName::Id(id) => get_post_request::Key::PostId(id.to_string()),
         PostName::ExternalKey(key) => get_post_request::Key::ExternalKey(key),
     };
     let position = arguments.position.text();
     let request = GetPostRequest { site: client.site(), key: Some(key), position };
-    let answer = call(&request, |request| {
-        let mut posts = client.posts();
-        async move { posts.get_post(request).await }
-    })
-    .await?;
-    Ok((answer.post.unwrap_or_default(), answer.position))
+    answer!(post, client.posts().get_post(request))
 }
 
-async fn update(client: &Client, arguments: Update) -> Answer {
+async fn update(client: &Client, arguments: Update) -> Answer<Post> {
     let named = [("title", arguments.title.is_some()), ("body", arguments.body.is_some())];
     let paths = named.into_iter().filter(|(_, given)| *given).map(|(path, _)| path.to_owned());
     let request = UpdatePostRequest {
         site: client.site(),
         post_id: client.post_id(&arguments.post).await?,
-        revision: arguments.revision,
+        revision: arguments.expected.revision,
         title: arguments.title.unwrap_or_default(),
         body: input(arguments.body.unwrap_or_default())?,
         update_mask: Some(FieldMask { paths: paths.collect() }),
         request_id: request_id(),
-        position: arguments.position.text(),
+        position: arguments.expected.position.text(),
     };
-    let answer = call(&request, |request| {
-        let mut posts = client.posts();
-        async move { posts.update_post(request).await }
-    })
-    .await?;
-    Ok((answer.post.unwrap_or_default(), answer.position))
+    answer!(post, client.posts().update_post(request))
 }
 
-async fn delete(client: &Client, arguments: Delete) -> Answer {
+async fn delete(client: &Client, arguments: Delete) -> Answer<Post> {
     let request = DeletePostRequest {
         site: client.site(),
         post_id: client.post_id(&arguments.post).await?,
-        revision: arguments.revision,
+        revision: arguments.expected.revision,
         request_id: request_id(),
-        position: arguments.position.text(),
+        position: arguments.expected.position.text(),
     };
-    let answer = call(&request, |request| {
-        let mut posts = client.posts();
-        async move { posts.delete_post(request).await }
-    })
-    .await?;
-    Ok((answer.post.unwrap_or_default(), answer.position))
+    answer!(post, client.posts().delete_post(request))
 }
 
-async fn close(client: &Client, arguments: Change) -> Answer {
+async fn close(client: &Client, arguments: Change) -> Answer<Post> {
     let request = ClosePostRequest {
         site: client.site(),
         post_id: client.post_id(&arguments.post).await?,
         request_id: request_id(),
         position: arguments.position.text(),
     };
-    let answer = call(&request, |request| {
-        let mut posts = client.posts();
-        async move { posts.close_post(request).await }
-    })
-    .await?;
-    Ok((answer.post.unwrap_or_default(), answer.position))
+    answer!(post, client.posts().close_post(request))
 }
 
-async fn reopen(client: &Client, arguments: Change) -> Answer {
+async fn reopen(client: &Client, arguments: Change) -> Answer<Post> {
     let request = ReopenPostRequest {
         site: client.site(),
         post_id: client.post_id(&arguments.post).await?,
         request_id: request_id(),
         position: arguments.position.text(),
     };
-    let answer = call(&request, |request| {
-        let mut posts = client.posts();
-        async move { posts.reopen_post(request).await }
-    })
-    .await?;
-    Ok((answer.post.unwrap_or_default(), answer.position))
+    answer!(post, client.posts().reopen_post(request))
 }
 
 async fn list(options: &Options, client: &Client, page: Page) -> Result<(), Error> {
-    let mut request = ListPostsRequest {
-        site: client.site(),
-        page_size: page.page_size.unwrap_or_default(),
-        page_token: page.page_token.unwrap_or_default(),
-        position: page.position.text(),
-    };
-    loop {
-        let answer = call(&request, |request| {
-            let mut posts = client.posts();
-            async move { posts.list_posts(request).await }
+    let fetch = async |page_token| {
+        let request = ListPostsRequest {
+            site: client.site(),
+            page_size: page.page_size.unwrap_or_default(),
+            page_token,
+            position: page.position.text(),
+        };
+        let answer = rpc!(client.posts().list_posts(request))?;
+        Ok(Listed {
+            items: answer.posts,
+            next_page_token: answer.next_page_token,
+            position: answer.position,
         })
-        .await?;
-        for post in &answer.posts {
-            output::print(match options.json {
-                true => json::line(post, &answer.position),
-                false => render::post::entry(post),
-            })?;
-        }
-        if answer.next_page_token.is_empty() {
-            return Ok(());
-        }
-        if !page.all {
-            super::more("agora post list", &answer.next_page_token);
-            return Ok(());
-        }
-        request.page_token = answer.next_page_token;
-    }
+    };
+    list::print(options, &page, "post list", fetch, render::post::entry).await.map(drop)
 }

@@ -1,14 +1,19 @@
 //! `agora queue`: what waits for a moderator.
 
-use agora_proto::moderation::v1::{CaseState, GetCaseRequest, GetCaseResponse, ListCasesRequest};
+use agora_proto::moderation::v1::{
+    Case, CaseState, GetCaseRequest, GetCaseResponse, ListCasesRequest,
+};
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::{
-    arguments::{Options, Page, Position, Role},
-    client::{Client, call},
+    client::{Client, rpc},
     error::Error,
-    json, output, render,
+    json,
+    options::{Options, Page, Position, Role},
+    output, render,
 };
+
+use super::list::{self, Listed};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -71,45 +76,32 @@ pub async fn run(options: &Options, arguments: Arguments) -> Result<(), Error> {
 
 async fn print_list(options: &Options, client: &Client, list: List) -> Result<(), Error> {
     let List { state, page } = list;
-    let (state, flag) = match state {
-        State::Open => (CaseState::Open, ""),
-        State::Closed => (CaseState::Closed, " --state closed"),
+    let (state, command) = match state {
+        State::Open => (CaseState::Open, "queue"),
+        State::Closed => (CaseState::Closed, "queue --state closed"),
     };
-    let mut request = ListCasesRequest {
-        site: client.site(),
-        state: state.into(),
-        page_size: page.page_size.unwrap_or_default(),
-        page_token: page.page_token.unwrap_or_default(),
-        position: page.position.text(),
-    };
-    let mut shown = false;
-    loop {
-        let answer = call(&request, |request| {
-            let mut moderation = client.moderation();
-            async move { moderation.list_cases(request).await }
+    let fetch = async |page_token| {
+        let request = ListCasesRequest {
+            site: client.site(),
+            state: state.into(),
+            page_size: page.page_size.unwrap_or_default(),
+            page_token,
+            position: page.position.text(),
+        };
+        let answer = rpc!(client.moderation().list_cases(request))?;
+        Ok(Listed {
+            items: answer.cases,
+            next_page_token: answer.next_page_token,
+            position: answer.position,
         })
-        .await?;
-        for case in &answer.cases {
-            shown = true;
-            output::print(match options.json {
-                true => json::line(case, &answer.position),
-                false => render::case::entry(case) + "\n\n",
-            })?;
-        }
-        if answer.next_page_token.is_empty() {
-            break;
-        }
-        if !page.all {
-            super::more(&format!("agora queue{flag}"), &answer.next_page_token);
-            break;
-        }
-        request.page_token = answer.next_page_token;
-    }
+    };
+    let entry = |case: &Case| render::case::entry(case) + "\n\n";
+    let shown = list::print(options, &page, command, fetch, entry).await?;
     if !options.json {
-        match shown {
-            true => output::remark("decide: agora decide approve|reject COMMENT"),
-            false => output::remark("the queue is empty"),
-        }
+        output::remark(match shown {
+            true => format!("decide: {}", options.propose("decide approve|reject COMMENT")),
+            false => "the queue is empty".to_owned(),
+        });
     }
     Ok(())
 }
@@ -136,9 +128,5 @@ pub async fn get(
     position: String,
 ) -> Result<GetCaseResponse, Error> {
     let request = GetCaseRequest { site: client.site(), comment_id, position };
-    call(&request, |request| {
-        let mut moderation = client.moderation();
-        async move { moderation.get_case(request).await }
-    })
-    .await
+    rpc!(client.moderation().get_case(request))
 }

@@ -15,10 +15,10 @@ use serde_json::json;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    arguments::{Options, Role},
     client::{Client, Patience, request_id, retry},
     duration,
     error::Error,
+    options::{Options, Role},
     output,
     render::{count, style},
 };

@@ -8,35 +8,51 @@ use agora_proto::query::v1::{
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::{
-    arguments::{Options, Position, Role},
-    client::{Client, PostName, call},
+    client::{Client, PostName, rpc},
     error::Error,
-    json, output,
+    folder::shell_word,
+    json,
+    options::{Options, Position, Role},
+    output, pager,
     render::{text, thread},
 };
 
 const EXAMPLES: &str = "\
 Examples:
-  agora thread show POST
-  agora thread show POST --order oldest --page-size 20 --replies 3
-  agora thread show POST --hidden            what readers do not see, for moderators
-  agora thread show POST --all --json | jq -r .body
+  agora thread POST
+  agora thread POST --all                    every comment, however many
+  agora thread POST --order oldest --page-size 20 --replies 3
+  agora thread POST --hidden                 what readers do not see, for moderators
+  agora thread POST --all --json | jq -r .body
 
 POST is a post's id or its external key. Your own comments that wait for a moderator
-are shown to you and marked.";
+are shown to you and marked. On a terminal what is longer goes through PAGER (AGORA_PAGER),
+which is less if it is not set.";
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = EXAMPLES,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    show: Show,
+}
 
 #[derive(Debug, Subcommand)]
-#[command(after_help = EXAMPLES)]
-pub enum Command {
-    /// Show a post and a page of its comments
+enum Command {
+    /// Show a post and a page of its comments (also without `show`)
     Show(Show),
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
-pub struct Show {
+struct Show {
     /// The post's id or external key
-    post: PostName,
+    #[arg(required = true)]
+    post: Option<PostName>,
     /// Which of two siblings comes first
     #[arg(long, value_enum, default_value_t = Order::Newest)]
     order: Order,
@@ -71,8 +87,11 @@ enum Order {
 /// The largest page, and the most replies: where all are wanted.
 const MAX_PAGE: i32 = 500;
 
-pub async fn run(options: &Options, command: Command) -> Result<(), Error> {
-    let Command::Show(arguments) = command;
+pub async fn run(options: &Options, arguments: Arguments) -> Result<(), Error> {
+    let arguments = match arguments.command {
+        Some(Command::Show(show)) => show,
+        None => arguments.show,
+    };
     let role = if arguments.hidden { Role::Moderator } else { Role::Author };
     let client = Client::connect(options, role).await?;
     let request = arguments.request(&client);
@@ -81,12 +100,17 @@ pub async fn run(options: &Options, command: Command) -> Result<(), Error> {
         complete(&client, &request, &mut answer).await?;
     }
     if options.json {
-        return print_json(&answer);
+        return print_json(options, &answer);
     }
-    print_tree(&arguments, &request, &answer)
+    let command = options.propose(&arguments.command());
+    pager::print(&tree(&command, &request, &answer))
 }
 
 impl Show {
+    fn post(&self) -> &PostName {
+        self.post.as_ref().expect("the command line requires it")
+    }
+
     fn request(&self, client: &Client) -> GetThreadRequest {
         let order = match self.order {
             Order::Newest => ThreadOrder::NewestFirst,
@@ -98,7 +122,7 @@ impl Show {
         };
         GetThreadRequest {
             site: client.site(),
-            post: Some(match &self.post {
+            post: Some(match self.post() {
                 PostName::Id(id) => get_thread_request::Post::PostId(id.to_string()),
                 PostName::ExternalKey(key) => get_thread_request::Post::ExternalKey(key.clone()),
             }),
@@ -111,33 +135,25 @@ impl Show {
         }
     }
 
-    /// The command that shows another page of the same thread: every flag that a page
-    /// token is sealed with.
+    /// The command that shows all of the same thread.
     fn command(&self) -> String {
-        let post = match &self.post {
+        let post = match self.post() {
             PostName::Id(id) => id.to_string(),
-            PostName::ExternalKey(key) => text::line(key),
+            PostName::ExternalKey(key) => shell_word(&text::line(key)),
         };
-        let mut command = format!("agora thread show {post}");
+        let mut command = format!("thread {post}");
         if self.order == Order::Oldest {
             command.push_str(" --order oldest");
         }
         if self.hidden {
             command.push_str(" --hidden");
         }
-        if let Some(replies) = self.replies {
-            command.push_str(&format!(" --replies {replies}"));
-        }
-        command
+        command + " --all"
     }
 }
 
 async fn get(client: &Client, request: &GetThreadRequest) -> Result<GetThreadResponse, Error> {
-    call(request, |request| {
-        let mut query = client.query();
-        async move { query.get_thread(request).await }
-    })
-    .await
+    rpc!(client.query().get_thread(request.clone()))
 }
 
 /// Puts what an answer left out to its place: further pages, and further replies.
@@ -202,7 +218,7 @@ async fn fetch(
     Ok(Left::new(answer.comments, answer.next_page_token))
 }
 
-fn print_json(answer: &GetThreadResponse) -> Result<(), Error> {
+fn print_json(options: &Options, answer: &GetThreadResponse) -> Result<(), Error> {
     if let Some(post) = &answer.post {
         output::print(json::line(post, &answer.position))?;
     }
@@ -210,22 +226,15 @@ fn print_json(answer: &GetThreadResponse) -> Result<(), Error> {
         output::print(json::line(comment, ""))?;
     }
     if !answer.next_page_token.is_empty() {
-        super::more("agora thread show …", &answer.next_page_token);
+        super::more(options, "thread", &answer.next_page_token);
     }
     Ok(())
 }
 
-fn print_tree(
-    arguments: &Show,
-    request: &GetThreadRequest,
-    answer: &GetThreadResponse,
-) -> Result<(), Error> {
-    let command = arguments.command();
-    let options = thread::Options {
-        command: &command,
-        width: text::terminal_width(),
-        now: SystemTime::now(),
-    };
+/// What people see; `command` shows all of it.
+fn tree(command: &str, request: &GetThreadRequest, answer: &GetThreadResponse) -> String {
+    let options =
+        thread::Options { command, width: text::terminal_width(), now: SystemTime::now() };
     let post = answer.post.clone().unwrap_or_default();
     let tree = thread::tree(&answer.comments, &answer.next_page_token, &options);
     // A page that goes on needs no reminder of what the thread is about.
@@ -234,8 +243,8 @@ fn print_tree(
         false => String::new(),
     };
     match tree.is_empty() {
-        true => output::print(head + &thread::none(&post)),
-        false => output::print(head + &tree),
+        true => head + &thread::none(&post),
+        false => head + &tree,
     }
 }
 
@@ -244,9 +253,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_for_another_page_keeps_the_flags() {
+    fn the_command_for_all_of_it_keeps_the_flags() {
         let show = Show {
-            post: PostName::ExternalKey("page:1".into()),
+            post: Some(PostName::ExternalKey("a page".into())),
             order: Order::Oldest,
             hidden: true,
             page_size: Some(3),
@@ -255,6 +264,6 @@ mod tests {
             all: false,
             position: Position::default(),
         };
-        assert_eq!(show.command(), "agora thread show page:1 --order oldest --hidden --replies 2");
+        assert_eq!(show.command(), "thread 'a page' --order oldest --hidden --all");
     }
 }

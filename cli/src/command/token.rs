@@ -2,14 +2,14 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{CommandFactory as _, error::ErrorKind};
+use clap::error::ErrorKind;
 
 use crate::{
-    arguments::{self, Options},
-    duration,
+    arguments, duration,
     error::Error,
     file,
     folder::Folder,
+    options::Options,
     output,
     token::{self, Issuer},
 };
@@ -44,7 +44,7 @@ pub fn run(options: &Options, arguments: Arguments) -> Result<(), Error> {
     if options.role.is_empty() {
         missing("--role <ROLE>");
     }
-    let run = Folder::find(options.data.as_deref()).ok().and_then(|folder| folder.run());
+    let run = Folder::find(options.data.as_deref()).ok().and_then(|folder| folder.running());
     let key = match &options.key {
         Some(key) => key.clone(),
         None => Folder::find(options.data.as_deref())?.file("key.pem"),
@@ -61,7 +61,7 @@ pub fn run(options: &Options, arguments: Arguments) -> Result<(), Error> {
 
 /// Ends with the usage error of an option that other commands can do without.
 fn missing(option: &str) -> ! {
-    let mut command = arguments::Arguments::command();
+    let mut command = arguments::command();
     command.build();
     let command = command.find_subcommand_mut("token").expect("it is one of the commands");
     command

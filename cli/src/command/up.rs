@@ -1,18 +1,22 @@
 //! `agora up`: everything in one process.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    io::{self, IsTerminal as _},
+    net::SocketAddr,
+    path::PathBuf,
+};
 
 use chassis::host::reachable;
 use serde::Serialize;
 
 use crate::{
-    arguments::Options,
     error::Error,
     folder::{Folder, Run},
+    options::Options,
     output,
     up::{
         config::Config,
-        data, greeting,
+        data, disk, greeting,
         nats::{Server, Setup},
         process, services,
     },
@@ -29,6 +33,9 @@ What can be set stands in --print-config: in a TOML file, or in the environment 
 AGORA_<SECTION>__<KEY>, such as AGORA_SERVER__LISTEN. Flags come first, then the
 environment, then the file.";
 
+/// What is logged on a terminal. The chassis says itself when NATS comes and goes.
+const QUIET: &str = "warn,async_nats=error";
+
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -44,6 +51,9 @@ pub struct Arguments {
     /// Use a running NATS server instead of an embedded one
     #[arg(long, value_name = "URL", conflicts_with = "nats_port")]
     nats_url: Option<String>,
+    /// What is logged, such as info or info,chassis=debug [default: info; on a terminal warn]
+    #[arg(long, value_name = "FILTER")]
+    log: Option<String>,
     /// A TOML file with further settings
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -57,6 +67,7 @@ pub struct Arguments {
 struct Flags {
     server: ServerFlags,
     nats: NatsFlags,
+    telemetry: TelemetryFlags,
 }
 
 #[derive(Serialize)]
@@ -71,13 +82,23 @@ struct NatsFlags {
     url: Option<String>,
 }
 
+#[derive(Serialize)]
+struct TelemetryFlags {
+    log: Option<String>,
+}
+
 pub async fn run(options: &Options, arguments: Arguments) -> Result<(), Error> {
     let flags = Flags {
         server: ServerFlags { listen: arguments.listen, http_listen: arguments.http_listen },
         nats: NatsFlags { port: arguments.nats_port, url: arguments.nats_url },
+        telemetry: TelemetryFlags { log: arguments.log },
     };
-    let defaults = Config::default();
-    let mut config = chassis::config::load(defaults, arguments.config.as_deref(), flags)?;
+    let mut defaults = Config::default();
+    // Who watches it is greeted, and told what is wrong; a file of logs tells all.
+    if io::stderr().is_terminal() {
+        defaults.telemetry.log = QUIET.to_owned();
+    }
+    let config = chassis::config::load(defaults, arguments.config.as_deref(), flags)?;
     if arguments.print_config {
         return output::print(chassis::config::print(&config));
     }
@@ -85,23 +106,29 @@ pub async fn run(options: &Options, arguments: Arguments) -> Result<(), Error> {
     let _telemetry = chassis::telemetry::init(&config.telemetry, "agora")?;
 
     let folder = Folder::find(options.data.as_deref())?;
-    let _lock = data::lock(&folder)?;
+    disk::check(&folder)?;
+    run_on(options, config, &folder).await.map_err(|error| disk::explain(&folder, error))
+}
+
+/// Runs everything on a data folder.
+async fn run_on(options: &Options, mut config: Config, folder: &Folder) -> Result<(), Error> {
+    let _lock = data::lock(folder)?;
     if let Some(id) = folder.run().and_then(|run| run.nats_process_id) {
         process::stop_stale(id, &folder.file("nats.conf")).await?;
     }
     folder.remove_run();
-    data::make_keys(&folder)?;
+    data::make_keys(folder)?;
     if config.installation.name.is_none() {
-        config.installation.name = Some(data::installation(&folder)?);
+        config.installation.name = Some(data::installation(folder)?);
     }
     match config.nats.url.clone() {
-        Some(url) => serve(options, &config, &folder, url, None).await,
+        Some(url) => serve(options, &config, folder, url, None).await,
         None => {
-            let setup = Setup::new(&folder, config.nats.port)?;
+            let setup = Setup::new(folder, config.nats.port)?;
             let url = setup.url();
             let note = format!("nats-server {}, log in {}", setup.version, setup.log.display());
             let server = Server::start(setup).await?;
-            let served = serve(options, &config, &folder, url, Some((&server, note))).await;
+            let served = serve(options, &config, folder, url, Some((&server, note))).await;
             // The services are gone: nothing is on its way to the bus any more.
             server.stop().await;
             served
@@ -117,7 +144,8 @@ async fn serve(
     nats_url: String,
     nats: Option<(&Server, String)>,
 ) -> Result<(), Error> {
-    let running = services::start(config, folder, nats_url.clone()).await?;
+    let embedded = nats.as_ref().map(|(server, _)| server.detail());
+    let running = services::start(config, folder, nats_url.clone(), embedded).await?;
     let process_id = nats.as_ref().map(|(server, _)| server.process_id());
     let mut run = Run {
         version: env!("CARGO_PKG_VERSION").to_owned(),

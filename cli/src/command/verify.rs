@@ -6,10 +6,11 @@ use std::process::ExitCode;
 use bus_schema::Source;
 
 use crate::{
-    arguments::{Options, Role},
     client::Client,
     error::Error,
-    nats, output,
+    nats,
+    options::{Options, Role},
+    output,
     render::style,
     verify::{report::Finding, source, view},
 };

@@ -8,7 +8,7 @@ use std::{collections::HashSet, path::Path, pin::pin};
 
 use agora_proto::{
     comment::v1::{Attribution, CreateCommentRequest, ListCommentsRequest},
-    moderation::v1::ListCasesRequest,
+    moderation::v1::{CaseState, ListCasesRequest},
     post::{
         self,
         v1::{CreatePostRequest, GetPostRequest, Post, PostState, get_post_request},
@@ -28,7 +28,7 @@ use super::{
     rows::{Comment, Row, Rows},
 };
 use crate::{
-    client::{Client, Patience, retry},
+    client::{Client, Patience, retry, rpc},
     error::{self, Error},
     progress::Progress,
 };
@@ -39,6 +39,8 @@ pub const IN_FLIGHT: usize = 64;
 const MAX_TITLE: usize = 300;
 /// How many ids of comments are asked for at once.
 const PAGE_SIZE: i32 = 500;
+/// How many pages of the queue are looked through for what was held.
+const MAX_QUEUE_PAGES: usize = 40;
 
 /// A file to load, whose header was found to be right.
 pub struct Source<'a> {
@@ -242,8 +244,11 @@ async fn find_or_create(client: &Client, draft: &Draft) -> Result<Post, Error> {
     };
     if post.state() == PostState::Closed {
         return Err(Error::plain(format!(
-            "post {} of {} is closed for comments: agora post reopen {}",
-            post.post_id, draft.name, post.post_id
+            "post {} of {} is closed for comments: agora post reopen {} --site {}",
+            post.post_id,
+            draft.name,
+            post.post_id,
+            client.site()
         )));
     }
     Ok(post)
@@ -346,15 +351,16 @@ fn refused(status: Status) -> Outcome {
 }
 
 /// Waits until moderation has judged what was written and readers are shown that. If it
-/// takes long, readers see it a little later.
-pub async fn settle(client: &Client, position: Position) {
+/// takes long, readers see it a little later. Returns the position that includes it.
+pub async fn settle(client: &Client, position: Position) -> String {
+    let written = position.to_string();
     let judged = retry(Patience::Import, || {
         let (site, position) = (client.site(), position.to_string());
         let request = ListCasesRequest { site, page_size: 1, position, ..Default::default() };
         let mut moderation = client.moderation();
         async move { moderation.list_cases(request).await }
     });
-    let Ok(judged) = judged.await else { return };
+    let Ok(judged) = judged.await else { return written };
     let position = judged.into_inner().position;
     let shown = retry(Patience::Import, || {
         let (site, position) = (client.site(), position.clone());
@@ -363,6 +369,30 @@ pub async fn settle(client: &Client, position: Position) {
         async move { query.list_feed(request).await }
     });
     shown.await.ok();
+    position
+}
+
+/// How many comments on some posts wait for a moderator, and whether there may be more; none
+/// if the caller may not know.
+pub async fn held(client: &Client, posts: &HashSet<&str>, position: &str) -> Option<(u64, bool)> {
+    let mut request = ListCasesRequest {
+        site: client.site(),
+        state: CaseState::Open.into(),
+        page_size: PAGE_SIZE,
+        position: position.to_owned(),
+        ..Default::default()
+    };
+    let mut held = 0;
+    for _ in 0..MAX_QUEUE_PAGES {
+        let answer = rpc!(client.moderation().list_cases(request)).ok()?;
+        let here = answer.cases.iter().filter(|case| posts.contains(case.post_id.as_str()));
+        held += here.count() as u64;
+        if answer.next_page_token.is_empty() {
+            return Some((held, false));
+        }
+        request.page_token = answer.next_page_token;
+    }
+    Some((held, true))
 }
 
 #[cfg(test)]

@@ -83,6 +83,25 @@ pub fn total(reports: &[Report], noun: &str) -> String {
     )
 }
 
+/// How many comments on the posts of an import wait for a moderator, as far as that is known,
+/// and the command that shows them.
+pub fn held(held: Option<(u64, bool)>, queue: &str) -> String {
+    match held {
+        Some((0, false)) => "nothing is held for a moderator".to_owned(),
+        Some((number, false)) => {
+            let held =
+                style::pending(&format!("{} held for a moderator", count(number, "comment")));
+            format!("{held}: {queue}")
+        }
+        Some((number, true)) => {
+            let least = count(number, "comment");
+            let held = style::pending(&format!("at least {least} held for a moderator"));
+            format!("{held}: {queue}")
+        }
+        None => format!("what is held waits for a moderator: {queue}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,5 +132,18 @@ mod tests {
             total(&[report.clone(), report], "file"),
             "2 files: 8 comments imported, 2 already there, 50 skipped"
         );
+    }
+
+    #[test]
+    fn what_is_held_is_told_with_its_queue() {
+        owo_colors::set_override(false);
+        let queue = "agora queue --site music";
+        assert_eq!(
+            held(Some((2, false)), queue),
+            "2 comments held for a moderator: agora queue --site music"
+        );
+        assert_eq!(held(Some((0, false)), queue), "nothing is held for a moderator");
+        assert!(held(Some((9, true)), queue).starts_with("at least 9 comments"));
+        assert!(held(None, queue).ends_with(queue));
     }
 }

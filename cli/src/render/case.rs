@@ -140,8 +140,8 @@ mod tests {
         };
         assert_eq!(
             entry(&case),
-            "Ann · 2013-11-07 06:20 · 0198 · revision 1 [open]\n  \
-             pending by policy 3 · revision 1 · 2013-11-07 06:20: suspect word “subscribe”\n  \
+            "Ann · 2013-11-07 06:20 UTC · 0198 · revision 1 [open]\n  \
+             pending by policy 3 · revision 1 · 2013-11-07 06:20 UTC: suspect word “subscribe”\n  \
              please subscribe"
         );
     }

@@ -56,6 +56,9 @@ mod tests {
             create_time: Some("2013-11-07T06:20:48Z".parse().unwrap()),
             ..Comment::default()
         };
-        assert_eq!(comment(&held), "Ann␛[31m · 0198 · 2013-11-07 06:20 [pending]\n  one\n  two");
+        assert_eq!(
+            comment(&held),
+            "Ann␛[31m · 0198 · 2013-11-07 06:20 UTC [pending]\n  one\n  two"
+        );
     }
 }

@@ -65,7 +65,7 @@ mod tests {
         };
         assert_eq!(
             entry(&closed),
-            "Hello [closed]\n  0198 · by ann · 2013-11-07 06:20 · revision 2 · key page:1"
+            "Hello [closed]\n  0198 · by ann · 2013-11-07 06:20 UTC · revision 2 · key page:1"
         );
     }
 }

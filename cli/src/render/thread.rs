@@ -1,19 +1,22 @@
 //! A thread: a post and its comments as a tree.
 
-use std::time::SystemTime;
+use std::{collections::HashMap, time::SystemTime};
 
 use agora_proto::query::v1::{ThreadComment, ThreadPost, Visibility};
 
 use super::{author, count, feed, style, text, time};
 
+/// How many columns a level of the tree is indented by.
+const INDENT: usize = 3;
+/// So many columns are left for text: deeper replies stand below each other.
+const MIN_TEXT: usize = 30;
+
 /// What stands in the tree.
 enum Node<'a> {
-    Comment(&'a ThreadComment),
+    /// With the name of whom it replies to, where its place does not tell.
+    Comment(&'a ThreadComment, Option<String>),
     /// Replies that are not on this page.
-    More {
-        text: String,
-        page_token: &'a str,
-    },
+    More(String),
 }
 
 /// A node with its depth, and whether it is the last of its siblings.
@@ -25,7 +28,7 @@ struct Line<'a> {
 
 /// How a thread is shown.
 pub struct Options<'a> {
-    /// The command that shows another page, up to its page token.
+    /// The command that shows all of it.
     pub command: &'a str,
     /// The terminal's width.
     pub width: Option<usize>,
@@ -45,7 +48,7 @@ pub fn post(post: &ThreadPost, options: &Options<'_>) -> String {
 
 /// The comments as a tree. `next_page_token` goes on after them.
 pub fn tree(comments: &[ThreadComment], next_page_token: &str, options: &Options<'_>) -> String {
-    let lines = lines(comments, next_page_token);
+    let lines = lines(comments, next_page_token, max_depth(options.width));
     let mut out = String::new();
     // For every level above: whether a sibling follows, so that its line goes on.
     let mut open: Vec<bool> = Vec::new();
@@ -57,25 +60,38 @@ pub fn tree(comments: &[ThreadComment], next_page_token: &str, options: &Options
         let below: String = open.iter().map(|open| if *open { "│  " } else { "   " }).collect();
         out.push_str(&style::faint(&(trunk + branch)));
         match &line.node {
-            Node::Comment(comment) => write_comment(&mut out, comment, &below, options),
-            Node::More { text, page_token } => {
-                out.push_str(&style::faint(&format!(
-                    "… {text}: {} --page-token {page_token}\n",
-                    options.command
-                )));
+            Node::Comment(comment, parent) => {
+                write_comment(&mut out, comment, parent.as_deref(), &below, options);
             }
+            Node::More(text) => out.push_str(&(style::faint(&format!("… {text}")) + "\n")),
         }
+    }
+    if lines.iter().any(|line| matches!(line.node, Node::More(_))) {
+        out.push_str(&format!("all of it: {}\n", options.command));
     }
     out
 }
 
-fn write_comment(out: &mut String, comment: &ThreadComment, below: &str, options: &Options<'_>) {
-    if comment.deleted {
-        out.push_str(&style::faint("[deleted]"));
-    } else {
-        out.push_str(&style::person(&author(&comment.author_name, &comment.author_id)));
-    }
-    let mut facts = vec![time::ago(comment.create_time.as_ref(), options.now)];
+/// At which depth the tree goes on without further indentation.
+fn max_depth(width: Option<usize>) -> usize {
+    // A node's text begins one level to the right of its depth.
+    width.map_or(usize::MAX, |width| (width.saturating_sub(MIN_TEXT) / INDENT).saturating_sub(1))
+}
+
+fn write_comment(
+    out: &mut String,
+    comment: &ThreadComment,
+    parent: Option<&str>,
+    below: &str,
+    options: &Options<'_>,
+) {
+    let who = match comment.deleted {
+        true => style::Part::new("[deleted]", style::faint),
+        false => style::Part::new(&author(&comment.author_name, &comment.author_id), style::person),
+    };
+    let mut facts = Vec::new();
+    facts.extend(parent.map(|parent| format!("to {parent}")));
+    facts.push(time::ago(comment.create_time.as_ref(), options.now));
     if comment.revision > 1 {
         facts.push("edited".to_owned());
     }
@@ -83,24 +99,37 @@ fn write_comment(out: &mut String, comment: &ThreadComment, below: &str, options
         facts.push(replies(comment.reply_count));
     }
     facts.push(comment.comment_id.clone());
-    out.push_str(&style::faint(&format!(" · {}", facts.join(" · "))));
+    let mut head = vec![who];
+    head.extend(facts.iter().map(|fact| style::Part::new(&format!("· {fact}"), style::faint)));
     match comment.visibility() {
-        Visibility::Pending => out.push_str(&style::pending(" [pending]")),
-        Visibility::Rejected => out.push_str(&style::bad(" [rejected]")),
+        Visibility::Pending => head.push(style::Part::new("[pending]", style::pending)),
+        Visibility::Rejected => head.push(style::Part::new("[rejected]", style::bad)),
         Visibility::Public | Visibility::Unspecified => {}
     }
-    out.push('\n');
-    for line in text::wrap(&comment.body, options.width, below.chars().count()) {
-        out.push_str(&style::faint(below));
+    let indent = below.chars().count();
+    let width = options.width.map(|width| width.saturating_sub(indent));
+    let body = text::wrap(&comment.body, options.width, indent);
+    let lines = style::wrapped(&head, width).into_iter().chain(body);
+    for (number, line) in lines.enumerate() {
+        // The first stands behind its branch.
+        if number > 0 {
+            out.push_str(&style::faint(below));
+        }
         out.push_str(&line);
         out.push('\n');
     }
 }
 
 /// Comments in depth-first order with what is left out at its place.
-fn lines<'a>(comments: &'a [ThreadComment], next_page_token: &'a str) -> Vec<Line<'a>> {
+fn lines<'a>(
+    comments: &'a [ThreadComment],
+    next_page_token: &str,
+    max_depth: usize,
+) -> Vec<Line<'a>> {
     let base = comments.first().map_or(1, |comment| comment.depth);
     let depth = |comment: &ThreadComment| comment.depth.saturating_sub(base) as usize;
+    let authors: HashMap<&str, &ThreadComment> =
+        comments.iter().map(|comment| (comment.comment_id.as_str(), comment)).collect();
     let mut lines = Vec::new();
     // Comments whose replies are not all there, and how many of them were shown.
     let mut waiting: Vec<(&ThreadComment, u64)> = Vec::new();
@@ -111,15 +140,23 @@ fn lines<'a>(comments: &'a [ThreadComment], next_page_token: &'a str) -> Vec<Lin
                 *shown += 1;
             }
         }
-        lines.push(Line { depth: depth(comment), last: false, node: Node::Comment(comment) });
+        // Below the last level nobody sees by the place what is a reply to what.
+        let parent = authors
+            .get(comment.parent_id.as_str())
+            .filter(|_| depth(comment) > max_depth)
+            .map(|parent| author(&parent.author_name, &parent.author_id));
+        let node = Node::Comment(comment, parent);
+        lines.push(Line { depth: depth(comment), last: false, node });
         if !comment.next_page_token.is_empty() {
             waiting.push((comment, 0));
         }
     }
     close(&mut lines, &mut waiting, 0, depth);
     if !next_page_token.is_empty() {
-        let node = Node::More { text: "more".to_owned(), page_token: next_page_token };
-        lines.push(Line { depth: 0, last: false, node });
+        lines.push(Line { depth: 0, last: false, node: Node::More("more".to_owned()) });
+    }
+    for line in &mut lines {
+        line.depth = line.depth.min(max_depth);
     }
     mark_last(&mut lines);
     lines
@@ -138,8 +175,7 @@ fn close<'a>(
             1 => "1 more reply".to_owned(),
             more => format!("{more} more replies"),
         };
-        let node = Node::More { text, page_token: &comment.next_page_token };
-        lines.push(Line { depth: depth(comment) + 1, last: false, node });
+        lines.push(Line { depth: depth(comment) + 1, last: false, node: Node::More(text) });
     }
 }
 
@@ -191,10 +227,13 @@ mod tests {
     }
 
     fn show(comments: &[ThreadComment], next: &str) -> String {
+        show_in(None, comments, next)
+    }
+
+    fn show_in(width: Option<usize>, comments: &[ThreadComment], next: &str) -> String {
         owo_colors::set_override(false);
-        let options =
-            Options { command: "agora thread show p", width: None, now: SystemTime::now() };
-        tree(comments, next, &options)
+        let command = "agora thread p --all";
+        tree(comments, next, &Options { command, width, now: SystemTime::now() })
     }
 
     #[test]
@@ -204,15 +243,15 @@ mod tests {
         assert_eq!(
             show(&comments, ""),
             "\
-├─ A · 2013-11-07 06:20 · a
+├─ A · 2013-11-07 06:20 UTC · a
 │  says A
-│  ├─ B · 2013-11-07 06:20 · b
+│  ├─ B · 2013-11-07 06:20 UTC · b
 │  │  says B
-│  │  └─ C · 2013-11-07 06:20 · c
+│  │  └─ C · 2013-11-07 06:20 UTC · c
 │  │     says C
-│  └─ D · 2013-11-07 06:20 · d
+│  └─ D · 2013-11-07 06:20 UTC · d
 │     says D
-└─ E · 2013-11-07 06:20 · e
+└─ E · 2013-11-07 06:20 UTC · e
    says E
 "
         );
@@ -227,16 +266,17 @@ mod tests {
         assert_eq!(
             show(&comments, "t2"),
             "\
-├─ A · 2013-11-07 06:20 · 5 replies · a
+├─ A · 2013-11-07 06:20 UTC · 5 replies · a
 │  says A
-│  ├─ B · 2013-11-07 06:20 · b
+│  ├─ B · 2013-11-07 06:20 UTC · b
 │  │  says B
-│  │  └─ C · 2013-11-07 06:20 · c
+│  │  └─ C · 2013-11-07 06:20 UTC · c
 │  │     says C
-│  └─ … 3 more replies: agora thread show p --page-token t1
-├─ D · 2013-11-07 06:20 · d
+│  └─ … 3 more replies
+├─ D · 2013-11-07 06:20 UTC · d
 │  says D
-└─ … more: agora thread show p --page-token t2
+└─ … more
+all of it: agora thread p --all
 "
         );
     }
@@ -247,9 +287,9 @@ mod tests {
         assert_eq!(
             show(&comments, ""),
             "\
-└─ A · 2013-11-07 06:20 · a
+└─ A · 2013-11-07 06:20 UTC · a
    says A
-   └─ B · 2013-11-07 06:20 · b
+   └─ B · 2013-11-07 06:20 UTC · b
       says B
 "
         );
@@ -265,11 +305,41 @@ mod tests {
         assert_eq!(
             show(&[held, deleted], ""),
             "\
-├─ A · 2013-11-07 06:20 · a [pending]
+├─ A · 2013-11-07 06:20 UTC · a [pending]
 │  says A
-└─ [deleted] · 2013-11-07 06:20 · b
+└─ [deleted] · 2013-11-07 06:20 UTC · b
 "
         );
+    }
+
+    #[test]
+    fn deep_in_the_tree_text_keeps_its_room_and_heads_wrap() {
+        const WIDTH: usize = 45;
+        let comments: Vec<ThreadComment> = (1..=12)
+            .map(|depth| {
+                let mut reply = comment(depth, &format!("Person{depth}"));
+                reply.parent_id = format!("person{}", depth - 1);
+                reply.body = "a word after another, and many of them".into();
+                reply
+            })
+            .collect();
+        let shown = show_in(Some(WIDTH), &comments, "");
+        for line in shown.lines() {
+            assert!(line.chars().count() <= WIDTH, "{line}");
+        }
+        // 30 of 45 columns are text: no more than five levels of three columns.
+        let deepest = &shown[shown.find("Person12").unwrap()..];
+        assert_eq!(
+            deepest,
+            "\
+Person12 · to Person11
+               · 2013-11-07 06:20 UTC
+               · person12
+               a word after another, and many
+               of them
+"
+        );
+        assert!(!shown.contains("to Person3 "), "{shown}");
     }
 
     #[test]

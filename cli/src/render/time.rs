@@ -28,10 +28,10 @@ pub fn ago(time: Option<&Timestamp>, now: SystemTime) -> String {
     }
 }
 
-/// The date and minute in UTC: `2013-11-07 06:20`.
+/// The date and minute: `2013-11-07 06:20 UTC`.
 pub fn date(time: &Timestamp) -> String {
     let text = time.to_string();
-    text.get(..16).unwrap_or(&text).replace('T', " ")
+    format!("{} UTC", text.get(..16).unwrap_or(&text).replace('T', " "))
 }
 
 /// The time in UTC to the second: `2013-11-07T06:20:48Z`; empty for no time.
@@ -58,7 +58,7 @@ mod tests {
             ("2024-05-10T11:55:00Z", "5 min ago"),
             ("2024-05-10T09:00:00Z", "3 h ago"),
             ("2024-05-08T11:00:00Z", "2 d ago"),
-            ("2013-11-07T06:20:48Z", "2013-11-07 06:20"),
+            ("2013-11-07T06:20:48Z", "2013-11-07 06:20 UTC"),
         ] {
             assert_eq!(ago(Some(&at(time)), now), shown, "{time}");
         }

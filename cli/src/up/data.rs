@@ -4,6 +4,8 @@ use std::{
     fs::{self, File, TryLockError},
     io,
     path::Path,
+    thread,
+    time::{Duration, Instant},
 };
 
 use bus_schema::Installation;
@@ -19,6 +21,10 @@ pub const PUBLIC_KEY: &str = "key.pub.pem";
 
 /// What the installation is called, if its configuration does not say so.
 const INSTALLATION: &str = "installation";
+/// How long the lock is tried for: a command that looks whether somebody holds it, holds it
+/// for a moment itself.
+const LOCK_TIMEOUT: Duration = Duration::from_millis(500);
+const LOCK_POLL: Duration = Duration::from_millis(10);
 
 /// The lock of a data folder, held while `agora up` runs.
 pub struct Lock {
@@ -31,8 +37,8 @@ pub fn lock(folder: &Folder) -> Result<Lock, Error> {
     let unusable =
         || format!("cannot use the data folder {}: name another with --data", path.display());
     make_folder(path).map_err(Error::failed(unusable()))?;
-    let file = File::create(folder.file("lock")).map_err(Error::failed(unusable()))?;
-    match file.try_lock() {
+    let file = File::create(folder.lock_file()).map_err(Error::failed(unusable()))?;
+    match take(&file) {
         Ok(()) => Ok(Lock { _file: file }),
         Err(TryLockError::WouldBlock) => {
             let whose = folder.run().map(|run| format!(" (process {})", run.process_id));
@@ -44,6 +50,18 @@ pub fn lock(folder: &Folder) -> Result<Lock, Error> {
             )))
         }
         Err(TryLockError::Error(source)) => Err(Error::failed(unusable())(source)),
+    }
+}
+
+fn take(file: &File) -> Result<(), TryLockError> {
+    let deadline = Instant::now() + LOCK_TIMEOUT;
+    loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                thread::sleep(LOCK_POLL);
+            }
+            taken => return taken,
+        }
     }
 }
 

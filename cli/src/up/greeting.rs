@@ -1,7 +1,7 @@
 //! What `agora up` says once it listens.
 
 use crate::{
-    folder::{Folder, Run},
+    folder::{Folder, Run, shell_word},
     output,
     render::style,
 };
@@ -17,7 +17,7 @@ pub fn lines(run: &Run, nats: &str, data: Option<&Folder>) -> String {
         ("agora import youtube-csv FILE…", "a post per file, with its comments"),
         ("agora post create --title Hello", "a post of your own"),
         ("agora feed", "the posts"),
-        ("agora thread show POST", "a post and its comments"),
+        ("agora thread POST", "a post and its comments"),
         ("agora queue", "what waits for a moderator"),
         ("agora events tail", "what happens"),
         ("agora verify", "is everything equal everywhere?"),

@@ -13,6 +13,8 @@ use crate::{error::Error, folder::Folder};
 
 pub use super::supervisor::Server;
 
+use super::disk;
+
 /// Names the program to run.
 const PROGRAM: &str = "AGORA_NATS_SERVER";
 /// Older servers ignore without a word what the streams need.
@@ -29,6 +31,8 @@ pub struct Setup {
     pub port: u16,
     pub config: PathBuf,
     pub log: PathBuf,
+    /// Where it keeps the streams.
+    pub store: PathBuf,
 }
 
 impl Setup {
@@ -40,9 +44,10 @@ impl Setup {
         let version = version(&program)?;
         let port = free_port(port)?;
         let (config, log) = (folder.file("nats.conf"), folder.file("nats.log"));
-        let text = configuration(port, &folder.file("nats"), &log);
+        let store = disk::store(folder);
+        let text = configuration(port, &store, &log);
         fs::write(&config, text).map_err(Error::file("write", &config))?;
-        Ok(Self { program, version, port, config, log })
+        Ok(Self { program, version, port, config, log, store })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -83,7 +88,7 @@ fn parse_version(output: &str) -> Option<(String, (u32, u32))> {
 }
 
 /// The port itself if it is free; any free one for 0.
-fn free_port(port: u16) -> Result<u16, Error> {
+pub fn free_port(port: u16) -> Result<u16, Error> {
     let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).and_then(|it| it.local_addr());
     match bound {
         Ok(address) => Ok(address.port()),
@@ -95,7 +100,8 @@ fn free_port(port: u16) -> Result<u16, Error> {
 }
 
 /// The server's configuration file. A message may have 2 MiB (the streams' own limit)
-/// and its headers.
+/// and its headers. The streams may take what the disk has: by itself the server allows them
+/// three quarters of what is free when it starts, and keeps to that when there is more room.
 fn configuration(port: u16, store: &Path, log: &Path) -> String {
     let quoted = |path: &Path| serde_json::Value::from(path.to_string_lossy()).to_string();
     format!(
@@ -106,7 +112,7 @@ fn configuration(port: u16, store: &Path, log: &Path) -> String {
          log_file: {log}\n\
          logfile_size_limit: 16MB\n\
          logfile_max_num: 2\n\
-         jetstream {{\n  store_dir: {store}\n}}\n",
+         jetstream {{\n  store_dir: {store}\n  max_file_store: 1PB\n}}\n",
         log = quoted(log),
         store = quoted(store),
     )

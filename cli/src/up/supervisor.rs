@@ -4,6 +4,7 @@
 use std::{
     fs::{self, File},
     io::{self, Read as _, Seek as _, SeekFrom},
+    net::{Ipv4Addr, SocketAddr},
     os::unix::process::CommandExt as _,
     process::Stdio,
     thread::{self, JoinHandle},
@@ -20,7 +21,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    nats::Setup,
+    monitor::{self, RUNNING, Restarts, tell},
+    nats::{Setup, free_port},
     process::{STOP_TIMEOUT, terminate},
 };
 use crate::error::Error;
@@ -39,13 +41,23 @@ pub struct Server {
     stop: CancellationToken,
     thread: JoinHandle<()>,
     process_id: watch::Receiver<u32>,
+    detail: watch::Receiver<String>,
+}
+
+/// What is told of a server that runs.
+struct Told {
+    process_id: watch::Sender<u32>,
+    /// Whether it is well, in words.
+    detail: watch::Sender<String>,
 }
 
 impl Server {
     /// Starts the server and waits until it serves.
     pub async fn start(setup: Setup) -> Result<Self, Error> {
         let stop = CancellationToken::new();
-        let (sender, mut process_id) = watch::channel(0);
+        let (process_id_sender, mut process_id) = watch::channel(0);
+        let (detail_sender, detail) = watch::channel(RUNNING.to_owned());
+        let told = Told { process_id: process_id_sender, detail: detail_sender };
         let (failed, failure) = tokio::sync::oneshot::channel();
         let stopped = stop.clone();
         // The kernel ends a child when the *thread* that started it ends: this one lives
@@ -54,7 +66,7 @@ impl Server {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             match runtime {
                 Ok(runtime) => {
-                    let supervised = supervise(&setup, &sender, &stopped);
+                    let supervised = supervise(&setup, &told, &stopped);
                     if let Err(error) = runtime.block_on(supervised) {
                         failed.send(error).ok();
                     }
@@ -76,12 +88,17 @@ impl Server {
                 started.map_err(Error::failed("the NATS server cannot be watched over"))?;
             }
         }
-        Ok(Self { stop, thread, process_id })
+        Ok(Self { stop, thread, process_id, detail })
     }
 
     /// The id of its process, which changes when it has to be started again.
     pub fn process_id(&self) -> watch::Receiver<u32> {
         self.process_id.clone()
+    }
+
+    /// Whether it is well, in words.
+    pub fn detail(&self) -> watch::Receiver<String> {
+        self.detail.clone()
     }
 
     /// Stops it and waits for its end.
@@ -93,42 +110,59 @@ impl Server {
 }
 
 /// Runs servers one after another. Fails only where the first does not start.
-async fn supervise(
-    setup: &Setup,
-    process_id: &watch::Sender<u32>,
-    stop: &CancellationToken,
-) -> Result<(), Error> {
+async fn supervise(setup: &Setup, told: &Told, stop: &CancellationToken) -> Result<(), Error> {
+    let mut restarts = Restarts::new();
     loop {
-        let is_first = *process_id.borrow() == 0;
-        let mut child = match start(setup, stop).await {
-            Ok(child) => child,
+        let is_first = *told.process_id.borrow() == 0;
+        let (mut child, monitoring) = match start(setup, stop).await {
+            Ok(started) => started,
             Err(error) if is_first => return Err(error),
             Err(error) => {
                 tracing::error!(error = %error, "the NATS server does not start again");
+                tell(&told.detail, format!("it does not start again: {error}"));
                 if stop.run_until_cancelled(sleep(RESTART_DELAY)).await.is_none() {
                     return Ok(());
                 }
                 continue;
             }
         };
-        process_id.send_replace(child.id().unwrap_or_default());
-        let ended = stop.run_until_cancelled(child.wait()).await;
-        let Some(ended) = ended else {
-            shut_down(&mut child).await;
-            return Ok(());
+        told.process_id.send_replace(child.id().unwrap_or_default());
+        let watched = async {
+            tokio::select! {
+                ended = child.wait() => Some(ended),
+                () = monitor::until_stuck(monitoring, &setup.store, &mut restarts, &told.detail) => {
+                    None
+                }
+            }
         };
-        let status =
-            ended.map(|status| status.to_string()).unwrap_or_else(|error| error.to_string());
-        tracing::error!(status, "the NATS server ended and is started again");
+        match stop.run_until_cancelled(watched).await {
+            None => {
+                shut_down(&mut child).await;
+                return Ok(());
+            }
+            Some(None) => {
+                shut_down(&mut child).await;
+                continue;
+            }
+            Some(Some(ended)) => {
+                let status = ended
+                    .map(|status| status.to_string())
+                    .unwrap_or_else(|error| error.to_string());
+                tracing::error!(status, "the NATS server ended and is started again");
+                tell(&told.detail, format!("it ended and is started again: {status}"));
+            }
+        }
         if stop.run_until_cancelled(sleep(RESTART_DELAY)).await.is_none() {
             return Ok(());
         }
     }
 }
 
-/// Starts a server and waits until it serves.
-async fn start(setup: &Setup, stop: &CancellationToken) -> Result<Child, Error> {
-    let mut child = spawn(setup)?;
+/// Starts a server and waits until it serves. Returns where it says how it is, too.
+async fn start(setup: &Setup, stop: &CancellationToken) -> Result<(Child, SocketAddr), Error> {
+    // Another one each time: nobody else needs it, and this one may be taken meanwhile.
+    let monitoring = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port(0)?));
+    let mut child = spawn(setup, monitoring.port())?;
     let deadline = Instant::now() + START_TIMEOUT;
     loop {
         if let Ok(Some(status)) = child.try_wait() {
@@ -138,7 +172,7 @@ async fn start(setup: &Setup, stop: &CancellationToken) -> Result<Child, Error> 
             )));
         }
         if serves(setup).await {
-            return Ok(child);
+            return Ok((child, monitoring));
         }
         if Instant::now() > deadline || stop.is_cancelled() {
             shut_down(&mut child).await;
@@ -152,7 +186,7 @@ async fn start(setup: &Setup, stop: &CancellationToken) -> Result<Child, Error> 
     }
 }
 
-fn spawn(setup: &Setup) -> Result<Child, Error> {
+fn spawn(setup: &Setup, monitoring_port: u16) -> Result<Child, Error> {
     let log = File::options().create(true).append(true).open(&setup.log);
     let log = log.map_err(Error::file("write", &setup.log))?;
     let log_too = log.try_clone().map_err(Error::file("write", &setup.log))?;
@@ -160,6 +194,7 @@ fn spawn(setup: &Setup) -> Result<Child, Error> {
     command
         .arg("--config")
         .arg(&setup.config)
+        .args(["--http_port", &monitoring_port.to_string()])
         .stdin(Stdio::null())
         .stdout(log)
         .stderr(log_too)

@@ -6,7 +6,9 @@ mod admin;
 mod arguments;
 mod demo;
 mod import;
+mod people;
 mod program;
+mod server;
 #[cfg(target_os = "linux")]
 mod signals;
 mod smoke;

@@ -1,6 +1,9 @@
 //! `agora up`, as a bench starts it.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -14,7 +17,9 @@ use crate::{
 /// Everything in one process, in a data folder of its own.
 pub struct Up {
     process: Process,
-    folder: TempDir,
+    data: PathBuf,
+    /// Removed with it, if the data folder is its own.
+    _folder: Option<TempDir>,
     run: serde_json::Value,
 }
 
@@ -25,7 +30,16 @@ impl Up {
     /// If it does not listen in time.
     pub async fn start() -> Result<Self> {
         let folder = TempDir::new()?;
-        let data = folder.path().to_str().ok_or("the bench's folder is not UTF-8")?;
+        let up = Self::start_in(folder.path()).await?;
+        Ok(Self { _folder: Some(folder), ..up })
+    }
+
+    /// Starts it on a data folder, and waits until it listens.
+    ///
+    /// # Errors
+    /// If it does not listen in time.
+    pub async fn start_in(folder: &Path) -> Result<Self> {
+        let data = folder.to_str().ok_or("the data folder is not UTF-8")?;
         let arguments = [
             "up",
             "--data",
@@ -37,9 +51,10 @@ impl Up {
             "--nats-port",
             "0",
         ];
-        let log = folder.path().join("up.log");
+        let log = folder.join("up.log");
         let process = Process::start(&program("agora")?, &arguments, &[], &log)?;
-        let mut up = Self { process, folder, run: serde_json::Value::Null };
+        let run = serde_json::Value::Null;
+        let mut up = Self { process, data: folder.to_owned(), _folder: None, run };
         up.listening().await?;
         Ok(up)
     }
@@ -100,7 +115,7 @@ impl Up {
 
     /// Its data folder.
     pub fn data(&self) -> &Path {
-        self.folder.path()
+        &self.data
     }
 
     /// An entry of its `run.json`.

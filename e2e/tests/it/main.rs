@@ -6,6 +6,7 @@ mod backup;
 mod check;
 mod cluster;
 mod damage;
+mod disk;
 mod errors;
 mod failures;
 mod fallback;

@@ -36,7 +36,7 @@ pub enum Error {
     #[error("the comment is deleted")]
     CommentDeleted,
     /// Somebody decided before.
-    #[error("{decider} decided before: {}", decision.as_str_name())]
+    #[error("{decider} decided before: {}", in_words(*decision))]
     AlreadyDecided {
         /// What they decided.
         decision: Decision,
@@ -45,6 +45,16 @@ pub enum Error {
         /// Give it as `replaces` to overrule them.
         decision_id: DecisionId,
     },
+}
+
+/// A decision as people say it.
+fn in_words(decision: Decision) -> &'static str {
+    match decision {
+        Decision::Unspecified => "not decided",
+        Decision::Pending => "pending",
+        Decision::Approved => "approved",
+        Decision::Rejected => "rejected",
+    }
 }
 
 impl Explain for Error {

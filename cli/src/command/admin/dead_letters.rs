@@ -14,10 +14,11 @@ use bus_schema::Source;
 use clap::{Args, Subcommand};
 
 use crate::{
-    arguments::{Options, Role},
     client::{Client, Connection, call},
     error::Error,
-    json, output, render,
+    json,
+    options::{Options, Role},
+    output, render,
 };
 
 const EXAMPLES: &str = "\

@@ -12,9 +12,9 @@ use clap::Args;
 use serde_json::json;
 
 use crate::{
-    arguments::Options,
     error::Error,
     folder::Folder,
+    options::Options,
     output,
     progress::Progress,
     render::{count, style},

@@ -4,9 +4,9 @@ use agora_proto::admin::v1::{RebuildPhase, RebuildViewRequest, RebuildViewRespon
 use clap::{Args, Subcommand};
 
 use crate::{
-    arguments::{Options, Role},
     client::Client,
     error::Error,
+    options::{Options, Role},
     output,
     progress::Progress,
     render::{self, style},

@@ -9,9 +9,9 @@ use clap::Args;
 use serde_json::json;
 
 use crate::{
-    arguments::{Options, Role},
     client::Client,
     error::Error,
+    options::{Options, Role},
     output,
     progress::Progress,
     render::{count, style},

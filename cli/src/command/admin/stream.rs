@@ -16,9 +16,9 @@ use tonic::Code;
 
 use super::adopt::{Adopt, adopt};
 use crate::{
-    arguments::{Options, Role},
     client::{Client, call},
     error::Error,
+    options::{Options, Role},
     output,
     progress::Progress,
     render::{count, style, text},
