@@ -85,13 +85,12 @@ fn plain(message: &DynamicMessage) -> Option<Value> {
 
 fn object(message: &DynamicMessage) -> Value {
     let fields = message.fields().map(|(descriptor, field)| {
-        let value = match field {
-            Field::EnumNumber(number) => {
-                let kind = descriptor.kind();
-                let named = kind.as_enum().and_then(|kind| kind.get_value(*number));
-                named.map_or_else(|| json!(number), |named| named.name().into())
-            }
-            field => value_of(field),
+        let value = if let Field::EnumNumber(number) = field {
+            let kind = descriptor.kind();
+            let named = kind.as_enum().and_then(|kind| kind.get_value(*number));
+            named.map_or_else(|| json!(number), |named| named.name().into())
+        } else {
+            value_of(field)
         };
         (descriptor.json_name().to_owned(), value)
     });

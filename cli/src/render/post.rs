@@ -26,7 +26,7 @@ fn headline(post: &Post) -> String {
     match post.state() {
         PostState::Deleted => style::bad("[deleted post]"),
         PostState::Open => style::strong(&text::line(&post.title)),
-        state => {
+        state @ (PostState::Closed | PostState::Unspecified) => {
             let state = format!("[{}]", label(state.as_str_name(), "POST_STATE_"));
             format!("{} {}", style::strong(&text::line(&post.title)), style::pending(&state))
         }
