@@ -10,7 +10,6 @@ use uuid::Uuid;
 
 use super::policy;
 use crate::{
-    arguments::{Options, Role},
     client::{Client, call},
     error::Error,
     import::{
@@ -18,6 +17,7 @@ use crate::{
         report::{self, Report},
         sample::{self, Discussion},
     },
+    options::{Options, Role},
     output,
     progress::Progress,
     render::{count, style},

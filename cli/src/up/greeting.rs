@@ -1,7 +1,7 @@
 //! What `agora up` says once it listens.
 
 use crate::{
-    folder::{Folder, Run, shell_word},
+    folder::{Folder, Run},
     output,
     render::style,
 };

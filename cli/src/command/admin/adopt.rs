@@ -9,9 +9,9 @@ use serde_json::json;
 
 use super::stream::number;
 use crate::{
-    arguments::Options,
     client::{Client, call},
     error::Error,
+    options::Options,
     output,
     render::{count, style, text},
 };
