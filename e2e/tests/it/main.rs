@@ -24,5 +24,6 @@ mod snapshot;
 mod start;
 mod steady;
 mod story;
+mod traces;
 mod upgrade;
 mod write;

@@ -5,6 +5,7 @@ pub mod moving;
 mod next;
 pub(crate) mod postgres;
 mod program;
+mod size;
 mod sqlite;
 mod watch;
 
@@ -32,6 +33,7 @@ use program::Version;
 
 pub use postgres::server_readers;
 pub use program::Marked;
+pub use size::{measure_file, measure_pool};
 pub use sqlite::{checkpoints, file_readers, lock, options};
 pub use watch::watch;
 

@@ -11,6 +11,7 @@ mod error;
 mod grpc;
 mod health;
 mod http;
+mod measure;
 mod nats;
 mod running;
 mod signals;
@@ -51,7 +52,7 @@ use crate::{
     consumer::Owners,
     dead_letter::{Letterbox, Letterboxes},
     suspicion::Suspicions,
-    telemetry,
+    telemetry::{self, Samples},
 };
 
 pub use error::{RunError, StartError};
@@ -105,6 +106,7 @@ pub struct Host {
     letterboxes: BTreeMap<&'static str, Letterbox>,
     suspicions: Suspicions,
     owners: Owners,
+    samples: Samples,
 }
 
 /// Where a process listens.
@@ -144,11 +146,13 @@ impl Host {
         let mut tasks = Tasks::default();
         // Not ready until it serves.
         parts.part(SERVER);
-        let http = http::serve(http, parts.clone(), hosts.clone(), ended.clone());
+        let samples = Samples::default();
+        let http = http::serve(http, parts.clone(), hosts.clone(), samples.clone(), ended.clone());
         tasks.spawn("HTTP server", http);
 
         let nats = Nats::connect(&config.nats, name).await?;
         let client = nats.client.clone();
+        samples.add(measure::reconnects(&client));
         let suspicions = Suspicions::default();
         tasks.spawn("NATS watch", endless(nats.watch(parts.part("NATS"), shutdown.clone())));
         tasks.spawn("metrics upkeep", endless(telemetry::upkeep(shutdown.clone())));
@@ -170,6 +174,7 @@ impl Host {
             letterboxes: BTreeMap::new(),
             owners: Owners::new(&config.owners, suspicions.clone())?,
             suspicions,
+            samples,
         })
     }
 
@@ -282,6 +287,11 @@ impl Host {
         self.letterboxes.insert(service, letters);
     }
 
+    /// Has something be measured whenever metrics are asked for. It must not wait.
+    pub fn sample(&self, sample: impl Fn() + Send + 'static) {
+        self.samples.add(sample);
+    }
+
     /// The health of a part of this process, by name. It is not ready until it says so.
     pub fn health(&self, name: &str) -> Health {
         self.parts.part(name)
@@ -310,7 +320,9 @@ impl Host {
             request_timeout: Duration::from_millis(self.settings.request_timeout_ms),
             shutdown: self.shutdown.clone(),
         };
-        let edge = Edge { routes: self.routes.prepare(), shared: Arc::new(shared) };
+        let shared = Arc::new(shared);
+        self.samples.add(measure::in_flight(shared.clone(), self.settings.max_in_flight));
+        let edge = Edge { routes: self.routes.prepare(), shared };
         let server = Server::new(self.grpc, edge, &self.settings)?;
 
         let mut tasks = self.tasks;

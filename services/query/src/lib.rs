@@ -82,7 +82,7 @@ pub async fn mount(host: &mut Host, config: &Config) -> Result<(), StartError> {
     let readers = config.database.readers;
     ready::watch(host, &watermarks, &folder, fallback.as_ref(), &complete);
     let rebuilder = Rebuilder::new(host, slots.clone(), folder.clone(), reader.clone(), readers);
-    let giver = Giver::new(host, slots, folder.clone(), rebuilder.clone(), complete);
+    let giver = Giver::new(host, slots.clone(), folder.clone(), rebuilder.clone(), complete);
     for source in Source::ALL {
         let served = Served::new(folder.clone(), rebuilder.clone());
         let leadership = Leadership::always();
@@ -91,6 +91,9 @@ pub async fn mount(host: &mut Host, config: &Config) -> Result<(), StartError> {
 
     // The letters' file stands beside the view's, on the same disk, and is never replaced.
     database::watch(host, "query", letters.clone());
+    let served = reader.clone();
+    database::measure_pool(host, "query", move || served.pool());
+    database::measure_file(host, "query", move || slots.serving().ok());
     dead_letter::watch(host, "query", &Source::ALL, letters.clone());
     host.add_letterbox("query", Letterbox::new(&Source::ALL, letters, folder));
 

@@ -78,6 +78,9 @@
 {{- with $values.telemetry.otlpEndpoint }}
 - {name: AGORA_TELEMETRY__OTLP_ENDPOINT, value: {{ . | quote }}}
 {{- end }}
+{{- if $values.telemetry.otlpCa.secret }}
+- {name: AGORA_TELEMETRY__OTLP_CA_FILE, value: /etc/agora/otlp/ca.crt}
+{{- end }}
 {{- if ne $name "post" }}
 {{- range $owner := list "post" "comment" "moderation" }}
 {{- if ne $owner $name }}
@@ -208,6 +211,9 @@ spec:
         {{- if $values.nats.credentials.secret }}
         - {name: nats, mountPath: /etc/agora/nats, readOnly: true}
         {{- end }}
+        {{- if $values.telemetry.otlpCa.secret }}
+        - {name: otlp, mountPath: /etc/agora/otlp, readOnly: true}
+        {{- end }}
         {{- with $values.extraVolumeMounts }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
@@ -239,6 +245,13 @@ spec:
         secretName: {{ $values.nats.credentials.secret }}
         defaultMode: 0440
         items: [{key: {{ $values.nats.credentials.key }}, path: nats.creds}]
+    {{- end }}
+    {{- if $values.telemetry.otlpCa.secret }}
+    - name: otlp
+      secret:
+        secretName: {{ $values.telemetry.otlpCa.secret }}
+        defaultMode: 0440
+        items: [{key: {{ $values.telemetry.otlpCa.key }}, path: ca.crt}]
     {{- end }}
     {{- with $values.extraVolumes }}
     {{- toYaml . | nindent 4 }}

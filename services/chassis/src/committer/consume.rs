@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 
 use bus_schema::{Checkpoint, Source, Time};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{
     log::Log,
@@ -50,6 +50,7 @@ impl<S: Store> Writer<S> {
             self.end(advanced.map_err(CommitError::from)).await?;
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
+        let began = Instant::now();
         let head = self.begin().await?;
         let applied = self.apply_and_advance(head, batch, park).await;
         let (letters, log) = self.end(applied).await?;
@@ -57,6 +58,7 @@ impl<S: Store> Writer<S> {
         let position = Position::ZERO.with(S::Domain::SOURCE, log.head.sequence);
         self.watermarks.raise(position.with(batch.source, batch.to.sequence));
         log.count::<S::Domain>();
+        self.measured.1.record(began.elapsed(), batch.deliveries.len());
         for letter in letters {
             letter.tell();
             self.parked.entry(letter.source).or_default().insert(letter.aggregate);

@@ -120,7 +120,7 @@ async fn fetch_from(
     slots: &Slots,
     view: &Path,
 ) -> Result<Position, FetchError> {
-    let mut client = ViewServiceClient::new(peers.at(peer).connect().await?);
+    let mut client = ViewServiceClient::new(peers.connect(peer).await?);
     let request = dial::request(SnapshotRequest {}, token_file)?;
     let asking = timeout(ANSWER, client.snapshot(request)).await;
     let mut messages = asking.map_err(|_| FetchError::Silent)??.into_inner();
