@@ -92,7 +92,7 @@ fn resource(service: &str) -> Resource {
 pub(super) fn filter() -> FilterFn<fn(&Metadata<'_>) -> bool> {
     filter_fn(|metadata| {
         let target = metadata.target();
-        let ours = target.starts_with("agora") || target.starts_with("chassis");
+        let ours = ["agora", "chassis", "eventstore"].iter().any(|own| target.starts_with(own));
         ours && *metadata.level() <= Level::DEBUG
     })
 }
