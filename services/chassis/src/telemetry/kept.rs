@@ -30,6 +30,5 @@ pub(crate) fn spans_of(work: impl FnOnce()) -> Vec<SpanData> {
         .build();
     let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
     tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), work);
-    let spans = kept.0.lock().unwrap().drain(..).collect();
-    spans
+    kept.0.lock().unwrap().drain(..).collect()
 }
