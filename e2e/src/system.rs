@@ -71,6 +71,8 @@ pub struct Setup {
     pub refills_streams: bool,
     /// The bug that the program has, if it was built to have any.
     pub planted: Option<Bug>,
+    /// Where traces go, if anywhere: to a [`crate::Collector`] on this port.
+    pub otlp_port: Option<u16>,
 }
 
 impl Setup {
@@ -85,6 +87,7 @@ impl Setup {
             has_clocks: false,
             refills_streams: false,
             planted: None,
+            otlp_port: None,
         }
     }
 }
@@ -223,6 +226,11 @@ impl System {
             ("AGORA_NATS__REFILL_STREAMS", self.setup.refills_streams.to_string()),
             ("AGORA_AUTH__PUBLIC_KEYS", keys),
         ];
+        if let Some(port) = self.setup.otlp_port {
+            environment
+                .push(("AGORA_TELEMETRY__OTLP_ENDPOINT", format!("http://127.0.0.1:{port}")));
+            environment.push(("OTEL_BSP_SCHEDULE_DELAY", "200".to_owned()));
+        }
         if let Some(bug) = self.setup.planted {
             environment.push((chassis::planted::VARIABLE, bug.name()));
         }

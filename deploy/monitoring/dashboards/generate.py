@@ -142,7 +142,7 @@ def datasource():
 
 
 def namespace():
-    query = "label_values(agora_program, namespace)"
+    query = "label_values(agora_build_info, namespace)"
     return {
         "type": "query",
         "name": "namespace",

@@ -80,8 +80,45 @@ overview = Dashboard(
     Row("Programs"),
     State("Databases", "Whether each service's database answers.", ("{{service}} {{pod}}{{instance}}", f"min by (service, pod, instance) (agora_database_up{{{NS}}})")),
     State("NATS", "Whether each program is connected to NATS.", ("{{pod}}{{instance}}", f"min by (pod, instance) (agora_nats_connected{{{NS}}})")),
-    Panel("Versions", "How many programs run of each version.", "short", ("{{program}} {{version}}", f"sum by (program, version) (agora_program{{{NS}}})")),
+    Panel("Versions", "How many programs run of each version.", "short", ("{{program}} {{version}}", f"sum by (program, version) (agora_build_info{{{NS}}})")),
 )
+
+
+def of_program(name, expression):
+    """What a program says of itself as a whole. With `agora up` that is all services together."""
+    program = f'agora_build_info{{{NS},program=~"{name}|agora"}}'
+    return f"max by (pod, instance) ({expression} * on (namespace, pod, instance) group_left () {program})"
+
+
+def saturation(name, *more):
+    """How much of what is limited is used."""
+    chosen = f'{NS},service="{name}"'
+    by = "max by (pod, instance)"
+    size = "agora_commit_batch_size"
+    return [
+        Row("Saturation"),
+        Panel("Requests in flight", "How much of server.max_in_flight is used.", "percentunit", ("{{pod}}{{instance}}", of_program(name, f"agora_requests_in_flight{{{NS}}} / agora_requests_in_flight_limit{{{NS}}}"))),
+        *more,
+        Panel("Commits", "How long transactions take: 99 % take no longer.", "s", ("{{work}}", quantile(0.99, "agora_commit_duration_seconds", "work", chosen))),
+        Panel("Size of commits", "How many commands, or events of others, a transaction carries out on average.", "short", ("{{work}}", f"sum by (work) (rate({size}_sum{{{chosen}}}[$__rate_interval])) / sum by (work) (rate({size}_count{{{chosen}}}[$__rate_interval]))")),
+        Panel("Reading connections", "How much of the pool is in use.", "percentunit", ("{{pod}}{{instance}}", f"{by} (agora_pool_in_use{{{chosen}}} / agora_pool_limit{{{chosen}}})")),
+        Panel("Database file", "A SQLite file and its write-ahead log; none with PostgreSQL.", "bytes", ("file {{pod}}{{instance}}", f"{by} (agora_database_bytes{{{chosen}}})"), ("WAL {{pod}}{{instance}}", f"{by} (agora_wal_bytes{{{chosen}}})")),
+        Panel("File descriptors", "How many of those that the program may have are open.", "percentunit", ("{{pod}}{{instance}}", of_program(name, f"process_open_fds{{{NS}}} / process_max_fds{{{NS}}}"))),
+        Panel("Processor", "Cores in use, as the program says.", "short", ("{{pod}}{{instance}}", of_program(name, f"rate(process_cpu_seconds_total{{{NS}}}[$__rate_interval])"))),
+        Panel("Resident memory", "As the program says.", "bytes", ("{{pod}}{{instance}}", of_program(name, f"process_resident_memory_bytes{{{NS}}}"))),
+    ]
+
+
+def queue(name):
+    chosen = f'{NS},service="{name}"'
+    by = "max by (pod, instance)"
+    return Panel(
+        "Queue of writes",
+        "How much of what may wait for the committer waits.",
+        "percentunit",
+        ("commands {{pod}}{{instance}}", f"{by} (agora_queue_commands{{{chosen}}} / agora_queue_commands_limit{{{chosen}}})"),
+        ("bytes {{pod}}{{instance}}", f"{by} (agora_queue_bytes{{{chosen}}} / agora_queue_bytes_limit{{{chosen}}})"),
+    )
 
 
 def service(name, *more):
@@ -133,9 +170,9 @@ def owner(name):
     ]
 
 
-post = service("post", *owner("post"))
-comment = service("comment", *owner("comment"), *consumer("comment"))
-moderation_service = service("moderation", *owner("moderation"), *consumer("moderation"))
+post = service("post", *owner("post"), *saturation("post", queue("post")))
+comment = service("comment", *owner("comment"), *consumer("comment"), *saturation("comment", queue("comment")))
+moderation_service = service("moderation", *owner("moderation"), *consumer("moderation"), *saturation("moderation", queue("moderation")))
 query = service(
     "query",
     Row("The view"),
@@ -150,6 +187,7 @@ query = service(
     State("What a rebuild does", "Its phase, while one runs.", ("{{pod}}{{instance}} {{phase}}", f"max by (pod, instance, phase) (agora_rebuild_phase{{{NS}}})"), bad=None),
     Panel("Where views come from", "How many replicas serve a view that was found on disk, made from the streams, rebuilt and so on.", "short", ("{{origin}}", f"sum by (origin) (agora_view_origin{{{NS}}})")),
     *consumer("query"),
+    *saturation("query"),
 )
 
 bus = Dashboard(
@@ -172,6 +210,7 @@ bus = Dashboard(
     Panel("Behind, in seconds", "For how long a service is not known to have applied all of a source's stream.", "s", ("{{service}} behind {{source}}", f"max by (service, source) (agora_consumer_lag_seconds{{{NS}}})")),
     Panel("Applied", "Events by the replica that is quickest.", "ops", ("{{service}}: {{source}}", f"max by (service, source) (rate(agora_consumer_sequence{{{NS}}}[$__rate_interval]))")),
     Panel("Dead letters", "Events that could not be applied, and what waits behind them.", "short", ("{{service}}: {{source}}", f"max by (service, source) (agora_dead_letters{{{NS}}})")),
+    Panel("Connections to NATS made again", "How often a program had lost its own.", "short", ("{{pod}}{{instance}}", f"sum by (pod, instance) (increase(agora_nats_reconnects_total{{{NS}}}[$__rate_interval]))")),
     State("Connections to NATS", "Whether each program has one.", ("{{pod}}{{instance}}", f"min by (pod, instance) (agora_nats_connected{{{NS}}})")),
 )
 

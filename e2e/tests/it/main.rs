@@ -27,5 +27,6 @@ mod start;
 mod steady;
 mod story;
 mod tls;
+mod traces;
 mod upgrade;
 mod write;

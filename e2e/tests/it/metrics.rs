@@ -7,11 +7,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use agora_proto::comment::v1::CreateCommentRequest;
 use e2e::{Databases, Result, Role, Service, System, wait_until};
+
+use tokio::task::JoinSet;
 
 use crate::{
     check::quiet,
-    write::{Writers, create_post},
+    write::{SITE, Writers, create_post},
 };
 
 /// The labels that Prometheus adds to what it scrapes, as the chart's ServiceMonitors have it do.
@@ -55,10 +58,16 @@ fn series(line: &str) -> Option<(String, BTreeMap<String, String>, f64)> {
 
 /// What rules, dashboards and runbooks ask for: names of metrics, and the labels that are chosen by.
 fn wanted(text: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let mut wanted = wanted_of("agora_", text);
+    wanted.extend(wanted_of("process_", text));
+    wanted
+}
+
+fn wanted_of(prefix: &str, text: &str) -> BTreeMap<String, BTreeSet<String>> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
     let mut wanted = BTreeMap::<String, BTreeSet<String>>::new();
     let mut rest = text;
-    while let Some(start) = rest.find("agora_") {
+    while let Some(start) = rest.find(prefix) {
         let is_begin = !rest[..start].ends_with(is_name);
         let (name, after) = rest[start..]
             .split_at(rest[start..].find(|c| !is_name(c)).unwrap_or(rest.len() - start));
@@ -178,10 +187,91 @@ async fn lag_grows_while_nats_is_down() -> Result {
         comment.of("agora_relay_lag_events", "comment") == Some(0.0)
             && comment.of("agora_relay_lag_seconds", "comment") == Some(0.0)
             && comment.get("agora_nats_connected", &[]) == Some(1.0)
+            && comment.get("agora_nats_reconnects_total", &[]) == Some(1.0)
             && query.of("agora_consumer_lag_events", "comment") == Some(0.0)
             && query.of("agora_consumer_lag_seconds", "comment") == Some(0.0)
     })
     .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_limited_is_measured() -> Result {
+    const COMMENTS: u64 = 50;
+    let system = System::start().await?;
+    let mut ada = system.client("ada", Role::Author)?;
+    let post = create_post(&mut ada, "limits").await?;
+    Writers::start(&system, &post, COMMENTS)?.finish().await?;
+    quiet(&system).await?;
+
+    let comment = Exposed::by(&system, Service::Comment).await;
+    let of = |exposed: &Exposed, name: &str, service: Service| {
+        exposed.get(name, &[("service", service.as_str())]).unwrap_or(f64::NAN)
+    };
+    let work = |exposed: &Exposed, name: &str, service: Service, work: &str| {
+        let labels = [("service", service.as_str()), ("work", work)];
+        exposed.get(name, &labels).unwrap_or(f64::NAN)
+    };
+    // Every write was carried out by one of the transactions, and every decision applied.
+    for (what, size) in [("commands", COMMENTS), ("events", COMMENTS + 1)] {
+        let sum = work(&comment, "agora_commit_batch_size_sum", Service::Comment, what);
+        assert_eq!(sum, size as f64, "{what}");
+        let count = work(&comment, "agora_commit_batch_size_count", Service::Comment, what);
+        assert!(count >= 1.0 && count <= size as f64, "{count} transactions of {what}");
+        let took = work(&comment, "agora_commit_duration_seconds_sum", Service::Comment, what);
+        assert!(took > 0.0 && took < 60.0, "transactions of {what} took {took} s");
+    }
+    let query = Exposed::by(&system, Service::Query).await;
+    let folded = work(&query, "agora_commit_batch_size_sum", Service::Query, "events");
+    assert_eq!(folded, (1 + 2 * COMMENTS) as f64, "a post, comments, decisions");
+
+    assert_eq!(of(&comment, "agora_queue_commands", Service::Comment), 0.0);
+    assert_eq!(of(&comment, "agora_queue_commands_limit", Service::Comment), 4_096.0);
+    assert_eq!(of(&comment, "agora_queue_bytes_limit", Service::Comment), 67_108_864.0);
+    for (exposed, service) in [(&comment, Service::Comment), (&query, Service::Query)] {
+        assert!(of(exposed, "agora_database_bytes", service) >= 4_096.0);
+        assert!(of(exposed, "agora_wal_bytes", service) >= 4_096.0);
+        let (in_use, limit) =
+            (of(exposed, "agora_pool_in_use", service), of(exposed, "agora_pool_limit", service));
+        assert!(in_use >= 0.0 && in_use <= limit && limit >= 4.0, "{in_use} of {limit}");
+    }
+    // The relay keeps one.
+    assert!(of(&comment, "agora_pool_in_use", Service::Comment) >= 1.0);
+    let program = [("program", "comment"), ("version", env!("CARGO_PKG_VERSION"))];
+    assert_eq!(comment.get("agora_build_info", &program), Some(1.0));
+    let process = |name: &str| comment.get(name, &[]).unwrap_or(f64::NAN);
+    assert!(process("process_cpu_seconds_total") > 0.0);
+    assert!(process("process_resident_memory_bytes") > 1_000_000.0);
+    assert!(process("process_open_fds") > 10.0);
+    assert!(process("process_max_fds") > process("process_open_fds"));
+    assert!(process("process_start_time_seconds") > 1_700_000_000.0);
+
+    // Requests that wait for a position are worked on.
+    assert_eq!(comment.get("agora_requests_in_flight", &[]), Some(0.0));
+    assert_eq!(comment.get("agora_requests_in_flight_limit", &[]), Some(2_048.0));
+    let mut waiting = JoinSet::new();
+    for _ in 0..3 {
+        let mut ada = ada.clone();
+        let post = post.clone();
+        waiting.spawn(async move {
+            let request = CreateCommentRequest {
+                site: SITE.into(),
+                post_id: post,
+                body: "later".into(),
+                position: "comment:1000000".into(),
+                ..Default::default()
+            };
+            ada.comment.create_comment(request).await.unwrap_err()
+        });
+    }
+    wait_until("requests in flight", || async {
+        let comment = Exposed::by(&system, Service::Comment).await;
+        comment.get("agora_requests_in_flight", &[]) == Some(3.0)
+    })
+    .await?;
+    waiting.join_all().await;
+    let comment = Exposed::by(&system, Service::Comment).await;
+    assert_eq!(comment.get("agora_requests_in_flight", &[]), Some(0.0));
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

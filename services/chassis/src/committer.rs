@@ -10,6 +10,7 @@ mod commands;
 mod consume;
 mod import;
 mod log;
+mod queue;
 mod repair;
 #[cfg(test)]
 mod tests;
@@ -24,7 +25,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
     time::timeout_at,
 };
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
 use crate::{
     Error, Position, Watermarks,
@@ -141,12 +142,29 @@ impl<S: Store> Committer<S> {
             mpsc::error::TrySendError::Closed(_) => Error::ShuttingDown,
         })?;
 
-        let waiting = timeout_at(deadline, answered).instrument(tracing::debug_span!("commit"));
-        match waiting.await {
+        match timeout_at(deadline, answered).instrument(Self::span()).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(Error::ShuttingDown.into()),
             Err(_) => Err(self.late().into()),
         }
+    }
+
+    /// The span of waiting until something is durable.
+    fn span() -> Span {
+        let (source, system) = (S::Domain::SOURCE.as_str(), S::Backend::SYSTEM);
+        tracing::debug_span!(
+            "commit",
+            otel.name = %format_args!("commit {source}"),
+            otel.kind = "client",
+            db.system.name = system,
+            db.namespace = source,
+            db.operation.name = "COMMIT",
+        )
+    }
+
+    /// Measures how much waits, and how much may.
+    pub(crate) fn measure(&self) -> impl Fn() + Send + use<S> {
+        queue::measure(S::Domain::SOURCE, self.commands.downgrade(), self.bytes.clone())
     }
 
     /// Why a command was not answered in time.
@@ -215,7 +233,7 @@ impl<S: Store> Sink for Committer<S> {
     }
 
     async fn apply(&self, batch: Batch) -> Result<(), Error> {
-        hand_over(&self.batches, batch).await?
+        hand_over(&self.batches, batch).instrument(Self::span()).await?
     }
 
     async fn rewind(&self, source: Source, owners: &Owners) -> Result<(), Error> {

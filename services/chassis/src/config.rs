@@ -152,9 +152,13 @@ pub struct Telemetry {
     pub log: String,
     /// How it is logged.
     pub log_format: LogFormat,
-    /// Where traces go, by OTLP over gRPC, such as `http://127.0.0.1:4317`. Absent
-    /// means that there are none.
+    /// Where traces go, by OTLP over gRPC, such as `http://127.0.0.1:4317` or
+    /// `https://collector.example.org:4317`. Absent means that there are none. One that cannot
+    /// be used is a warning in the log, and the program runs without traces.
     pub otlp_endpoint: Option<String>,
+    /// A PEM file with the certificate authorities that an `https` endpoint is trusted by.
+    /// Absent means the public ones, by Mozilla's list.
+    pub otlp_ca_file: Option<PathBuf>,
 }
 
 /// How logs are written.
@@ -266,6 +270,7 @@ impl Default for Telemetry {
             log: "info,async_nats=warn".into(),
             log_format: LogFormat::Auto,
             otlp_endpoint: None,
+            otlp_ca_file: None,
         }
     }
 }

@@ -10,6 +10,7 @@ mod lag;
 mod owners;
 pub(crate) mod read;
 mod run;
+mod trace;
 
 use std::future::Future;
 
@@ -32,6 +33,12 @@ pub(crate) const MAX_READ_AHEAD: usize = 128;
 pub trait Sink: Clone + Send + Sync + 'static {
     /// How many events it takes at once at most.
     const MAX_BATCH: usize = MAX_BATCH;
+
+    /// Whether it applies what another one of its kind has applied before, as a view that is
+    /// made anew: that is no part of the traces of old.
+    fn replays(&self) -> bool {
+        false
+    }
 
     /// What it has applied of a source.
     fn checkpoint(&self, source: Source) -> impl Future<Output = Result<Checkpoint, Error>> + Send;

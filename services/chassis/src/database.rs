@@ -6,6 +6,7 @@ pub mod moving;
 mod next;
 pub(crate) mod postgres;
 mod program;
+mod size;
 mod sqlite;
 mod watch;
 
@@ -31,6 +32,7 @@ use program::Version;
 pub use backend::Backend;
 pub use postgres::server_readers;
 pub use program::Marked;
+pub use size::{measure_file, measure_pool};
 pub use sqlite::{checkpoints, file_readers, lock, options};
 pub use watch::watch;
 

@@ -2,6 +2,8 @@
 //! that its name has, as that of a headless Service in Kubernetes, and the name is looked up
 //! again every few seconds.
 
+mod traced;
+
 use std::{
     collections::BTreeSet,
     fs, io,
@@ -20,8 +22,10 @@ use tokio::{
 use tonic::{
     Request,
     metadata::{Ascii, MetadataValue},
-    transport::{Channel, Endpoint, channel::Change},
+    transport::{self, Channel, Endpoint, channel::Change},
 };
+
+pub use traced::Traced;
 
 /// How often the name is looked up.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -125,7 +129,7 @@ impl Target {
     }
 
     /// One of its addresses, called by its name.
-    pub fn at(&self, address: SocketAddr) -> Endpoint {
+    fn at(&self, address: SocketAddr) -> Endpoint {
         let endpoint = Endpoint::from_shared(format!("http://{address}"));
         endpoint
             .expect("an address makes a URL")
@@ -137,17 +141,26 @@ impl Target {
             .keep_alive_while_idle(true)
     }
 
+    /// Connects to one of its addresses.
+    ///
+    /// # Errors
+    /// If nobody listens there.
+    pub async fn connect(&self, address: SocketAddr) -> Result<Traced, transport::Error> {
+        Ok(Traced::new(self.at(address).connect().await?, self))
+    }
+
     /// A channel that spreads calls over all its addresses. While none is known, calls wait:
     /// they need a deadline of their own.
-    pub fn balanced(self) -> Channel {
+    pub fn balanced(self) -> Traced {
         let (channel, changes) = Channel::balance_channel(MAX_CHANGES);
         let at = self.clone();
+        let traced = Traced::new(channel, &self);
         let look = move || {
             let target = self.clone();
             async move { target.addresses().await }
         };
         tokio::spawn(follow(changes, look, move |address| at.at(address), LOOK_EVERY));
-        channel
+        traced
     }
 }
 

@@ -7,7 +7,7 @@ use std::{collections::HashMap, time::Duration};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
-use crate::bus::Foreign;
+use crate::{bus::Foreign, telemetry};
 
 /// The domain of every `google.rpc.ErrorInfo`.
 pub const DOMAIN: &str = "agora";
@@ -214,7 +214,10 @@ impl Explain for Error {
 pub fn status(error: impl Explain) -> Status {
     let fault = error.fault();
     if matches!(fault.code, Code::Internal | Code::Unavailable | Code::Unknown | Code::DataLoss) {
-        tracing::error!(reason = fault.reason, error = %chain(&error), "request failed");
+        let (reason, error) = (fault.reason, chain(&error));
+        telemetry::with_request(|rpc, site| {
+            tracing::error!(rpc, site, reason, error, "request failed");
+        });
     }
 
     let metadata: HashMap<String, String> =
@@ -232,6 +235,29 @@ pub fn status(error: impl Explain) -> Status {
         details.set_retry_info(Some(delay));
     }
     Status::with_error_details(fault.code, error.to_string(), details)
+}
+
+/// A code in UPPER_SNAKE, as in metrics, logs and reasons.
+pub(crate) const fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
 }
 
 /// An error and all its causes in one line. Errors of others, that say their causes

@@ -11,6 +11,7 @@ mod error;
 mod grpc;
 mod health;
 mod http;
+mod measure;
 mod nats;
 mod running;
 mod signals;
@@ -45,7 +46,8 @@ use self::{
 use crate::{
     Bus, Keys,
     auth::{self, Verifier},
-    config, telemetry,
+    config,
+    telemetry::{self, Samples},
 };
 
 use ::http::{Request, Response};
@@ -88,6 +90,7 @@ pub struct Host {
     hosts: Arc<Hosts>,
     routes: Routes,
     services: Vec<&'static str>,
+    samples: Samples,
 }
 
 /// Where a process listens.
@@ -128,12 +131,14 @@ impl Host {
         let mut tasks = Tasks::default();
         // Not ready until it serves.
         parts.part(SERVER);
-        let http = http::serve(http, parts.clone(), hosts.clone(), ended.clone());
+        let samples = Samples::default();
+        let http = http::serve(http, parts.clone(), hosts.clone(), samples.clone(), ended.clone());
         tasks.spawn("HTTP server", http);
 
         let nats = Nats::connect(&config.nats, name).await?;
         let client = nats.client.clone();
         let bus = Bus::new(async_nats::jetstream::new(client.clone()), installation);
+        samples.add(measure::reconnects(&client));
         tasks.spawn("NATS watch", endless(nats.watch(parts.part("NATS"), shutdown.clone())));
         tasks.spawn("metrics upkeep", endless(telemetry::upkeep(shutdown.clone())));
         Ok(Self {
@@ -150,6 +155,7 @@ impl Host {
             hosts,
             routes: Routes::default(),
             services: Vec::new(),
+            samples,
         })
     }
 
@@ -236,6 +242,11 @@ impl Host {
         self.routes = std::mem::take(&mut self.routes).add_service(service);
     }
 
+    /// Has something be measured whenever metrics are asked for. It must not wait.
+    pub fn sample(&self, sample: impl Fn() + Send + 'static) {
+        self.samples.add(sample);
+    }
+
     /// The health of a part of this process, by name. It is not ready until it says so.
     pub fn health(&self, name: &str) -> Health {
         self.parts.part(name)
@@ -261,7 +272,9 @@ impl Host {
             request_timeout: Duration::from_millis(self.settings.request_timeout_ms),
             shutdown: self.shutdown.clone(),
         };
-        let edge = Edge { routes: self.routes.prepare(), shared: Arc::new(shared) };
+        let shared = Arc::new(shared);
+        self.samples.add(measure::in_flight(shared.clone(), self.settings.max_in_flight));
+        let edge = Edge { routes: self.routes.prepare(), shared };
         let server = Server::new(self.grpc, edge, &self.settings)?;
 
         let mut tasks = self.tasks;

@@ -62,9 +62,11 @@ pub async fn start<S: Store>(
     let watermarks = Watermarks::new(&known);
     let leadership = S::Backend::join(host, source, S::Domain::CONSUMES, &database, &watermarks);
     let (readers, name) = (database.readers.clone(), database.name.clone());
+    let file = database.file.as_ref().map(|file| file.path.clone());
     tracing::info!(%source, database = name, "database open");
     let opened = Writer::open(store, database, watermarks.clone()).await;
     let (writer, committer) = opened.map_err(|source| OpenError::sql(name, source))?;
+    host.sample(committer.measure());
     host.spawn_thread(&format!("{source} committer"), async move {
         writer.run().await;
         Ok::<(), Infallible>(())
@@ -109,6 +111,11 @@ pub async fn start<S: Store>(
         );
     }
     database::watch(host, source.as_str(), readers.clone());
+    let pool = readers.clone();
+    database::measure_pool(host, source.as_str(), move || pool.clone());
+    if let Some(path) = file {
+        database::measure_file(host, source.as_str(), move || Some(path.clone()));
+    }
     // Its own, too: a fork takes them out of the journal.
     dead_letter::watch(host, source.as_str(), &Source::ALL, readers.clone());
     let letters = Letterbox::new(&Source::ALL, readers.clone(), committer.clone());

@@ -2,9 +2,16 @@
 //!
 //! Logs go to the standard error. One trace goes from a call through the journal, the
 //! relay and every consumer: [`traceparent`] says where one is, [`span_parent`] goes on
-//! from there.
+//! from there, [`span_links`] names the traces that a batch belongs to.
 
+mod commits;
+mod export;
+mod json;
+#[cfg(test)]
+pub(crate) mod kept;
 mod prometheus;
+mod request;
+mod samples;
 mod trace;
 
 use std::io::IsTerminal as _;
@@ -19,9 +26,11 @@ use tracing_subscriber::{
 
 use crate::config::{self, LogFormat};
 
-pub use prometheus::render;
-pub(crate) use prometheus::{install as install_metrics, tell_program, upkeep};
-pub use trace::{span_parent, traceparent};
+pub use commits::Commits;
+pub(crate) use prometheus::{install as install_metrics, render, tell_program, upkeep};
+pub(crate) use request::{note_site, of_request, with_request};
+pub(crate) use samples::Samples;
+pub use trace::{REPLAY_AGE, span_links, span_parent, traceparent};
 
 /// Keeps the telemetry of a process going. When it is dropped, at the end of `main`,
 /// the traces that wait are sent; that takes 3 s at most, during which it blocks.
@@ -36,28 +45,25 @@ pub enum TelemetryError {
     /// The filter cannot be read.
     #[error("telemetry.log must be a filter such as info,chassis=debug")]
     Filter(#[from] ParseError),
-    /// The endpoint cannot be used.
-    #[error("telemetry.otlp_endpoint {endpoint} cannot be used")]
-    Endpoint {
-        /// What is configured.
-        endpoint: String,
-        /// Why.
-        #[source]
-        source: opentelemetry_otlp::ExporterBuildError,
-    },
     /// It was started before.
     #[error("logs were started before in this process")]
     Started(#[from] tracing_subscriber::util::TryInitError),
 }
 
 /// Starts logs, and traces if an endpoint is configured, for this process. Call it
-/// once, in a Tokio runtime.
+/// once, in a Tokio runtime. An endpoint that cannot be used is told and left out: nobody
+/// wants to be without a service for want of its traces.
 ///
 /// # Errors
 /// [`TelemetryError`].
 pub fn init(settings: &config::Telemetry, service: &str) -> Result<Guard, TelemetryError> {
     let filter = EnvFilter::builder().parse(&settings.log)?;
-    let traces = trace::provider(settings.otlp_endpoint.as_deref(), service)?;
+    let endpoint = settings.otlp_endpoint.as_deref();
+    let traces = endpoint.map(|endpoint| trace::provider(endpoint, settings, service));
+    let (traces, unusable) = match traces.transpose() {
+        Ok(traces) => (traces, None),
+        Err(unusable) => (None, Some(unusable)),
+    };
     let layer = traces.as_ref().map(|provider| {
         tracing_opentelemetry::layer()
             .with_tracer(provider.tracer("agora"))
@@ -69,6 +75,14 @@ pub fn init(settings: &config::Telemetry, service: &str) -> Result<Guard, Teleme
         .with(log_layer(settings.log_format).with_filter(filter))
         .try_init()?;
     log_panics();
+    if let Some(unusable) = unusable {
+        let error = crate::error::chain(&unusable);
+        tracing::warn!(
+            endpoint,
+            error,
+            "telemetry.otlp_endpoint cannot be used: no traces are sent"
+        );
+    }
     Ok(Guard { traces })
 }
 
@@ -82,7 +96,8 @@ where
         LogFormat::Auto if is_terminal => layer.boxed(),
         LogFormat::Human => layer.with_ansi(is_terminal).boxed(),
         LogFormat::Auto | LogFormat::Json => {
-            layer.json().flatten_event(true).with_span_list(false).boxed()
+            let layer = layer.json().flatten_event(true).with_span_list(false);
+            layer.map_event_format(json::Traced).boxed()
         }
     }
 }

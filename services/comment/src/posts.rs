@@ -7,9 +7,12 @@ use agora_proto::post::v1::{
     post_service_client::PostServiceClient,
 };
 use bus_schema::{PostId, PostState, Site};
-use chassis::{Position, StartError, dial::Target};
+use chassis::{
+    Position, StartError,
+    dial::{Target, Traced},
+};
 use tokio::time::{sleep, timeout};
-use tonic::{Code, Request, Response, Status, transport::Channel};
+use tonic::{Code, Request, Response, Status};
 
 use crate::{Error, PostService};
 
@@ -21,7 +24,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// The post service, connected when it is first asked.
 #[derive(Clone)]
 pub(crate) struct Posts {
-    client: PostServiceClient<Channel>,
+    client: PostServiceClient<Traced>,
     timeout: Duration,
 }
 

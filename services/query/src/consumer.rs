@@ -285,7 +285,11 @@ impl Writer {
     }
 
     async fn apply(&mut self, batches: &[Batch]) -> Result<(), crate::store::Error> {
+        let began = Instant::now();
         let posts = self.view.apply(batches).await?;
+        if let Some(visible) = &self.visible {
+            visible.folded(batches, began.elapsed());
+        }
         // First no cached page is old any more, then readers may rely on the position.
         self.pages.forget(&posts);
         for batch in batches {
@@ -303,6 +307,11 @@ impl Writer {
 
 impl Sink for Folder {
     const MAX_BATCH: usize = MAX_BATCH;
+
+    /// Of two views, the one that is made beside the other leaves dead letters alone.
+    fn replays(&self) -> bool {
+        !self.repairs
+    }
 
     async fn checkpoint(&self, source: Source) -> Result<Checkpoint, Error> {
         if self.repairs && !self.are_repairs_paused() {

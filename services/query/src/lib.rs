@@ -40,10 +40,6 @@ use chassis::{
     registry::Registry,
 };
 
-pub use config::{Config, Fallback as FallbackConfig, Owner, Snapshot as SnapshotConfig};
-pub use error::Error;
-pub use replay::Replay;
-
 use consumer::Writer;
 use fallback::Fallback;
 use pages::Pages;
@@ -53,6 +49,10 @@ use slots::Slots;
 use snapshot::Giver;
 use store::{Reader, View};
 use visible::Visible;
+
+pub use config::{Config, Fallback as FallbackConfig, Owner, Snapshot as SnapshotConfig};
+pub use error::Error;
+pub use replay::Replay;
 
 /// Puts the service into a process.
 ///
@@ -99,7 +99,7 @@ pub async fn mount(
         reader.clone(),
         readers,
     );
-    let giver = Giver::new(host, slots, folder.clone(), rebuilder.clone(), complete);
+    let giver = Giver::new(host, slots.clone(), folder.clone(), rebuilder.clone(), complete);
     for source in Source::ALL {
         let served = Served::new(folder.clone(), rebuilder.clone());
         let leadership = Leadership::always();
@@ -116,6 +116,9 @@ pub async fn mount(
 
     // The letters' file stands beside the view's, on the same disk, and is never replaced.
     database::watch(host, "query", letters.clone());
+    let served = reader.clone();
+    database::measure_pool(host, "query", move || served.pool());
+    database::measure_file(host, "query", move || slots.serving().ok());
     dead_letter::watch(host, "query", &Source::ALL, letters.clone());
     registry.add_letterbox("query", Letterbox::new(&Source::ALL, letters, folder));
 

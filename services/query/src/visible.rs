@@ -1,5 +1,7 @@
+use std::time::Duration;
+
 use bus_schema::{Source, Time};
-use chassis::delivery::Batch;
+use chassis::{delivery::Batch, telemetry::Commits};
 use metrics::{Histogram, Unit};
 
 /// Measures how long it takes from the moment when an event was decided, just before its
@@ -9,6 +11,7 @@ pub(crate) struct Visible {
     /// others have shown long ago.
     since: Time,
     sources: [Histogram; Source::ALL.len()],
+    commits: Commits,
 }
 
 impl Visible {
@@ -20,7 +23,13 @@ impl Visible {
             "How long it took from an event's acknowledgement until the view showed it"
         );
         let histogram = |source: Source| metrics::histogram!("agora_visible_seconds", "source" => source.as_str());
-        Self { since: Time::now(), sources: Source::ALL.map(histogram) }
+        let commits = Commits::new("query", "events");
+        Self { since: Time::now(), sources: Source::ALL.map(histogram), commits }
+    }
+
+    /// These were folded in one transaction.
+    pub(crate) fn folded(&self, batches: &[Batch], took: Duration) {
+        self.commits.record(took, batches.iter().map(|batch| batch.deliveries.len()).sum());
     }
 
     /// Readers see these events from now on.

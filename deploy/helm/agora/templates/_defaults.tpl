@@ -19,7 +19,7 @@ containerSecurityContext:
   readOnlyRootFilesystem: true
   capabilities: {drop: [ALL]}
 server: {address: 0.0.0.0, maxConnectionAgeSeconds: 300, preStopSeconds: 5, drainSeconds: 10}
-telemetry: {log: "info,async_nats=warn"}
+telemetry: {log: "info,async_nats=warn", otlpCa: {key: ca.crt}}
 auth:
   issuer: agora
   audience: agora

@@ -55,6 +55,9 @@
 {{- with $values.telemetry.otlpEndpoint }}
 - {name: AGORA_TELEMETRY__OTLP_ENDPOINT, value: {{ . | quote }}}
 {{- end }}
+{{- if $values.telemetry.otlpCa.secret }}
+- {name: AGORA_TELEMETRY__OTLP_CA_FILE, value: /etc/agora/otlp/ca.crt}
+{{- end }}
 {{- if ne $name "post" }}
 {{- range $owner := list "post" "comment" "moderation" }}
 {{- if ne $owner $name }}

@@ -107,6 +107,9 @@ annotations:
 {{- if $values.nats.credentials.secret }}
 - {name: nats, mountPath: /etc/agora/nats, readOnly: true}
 {{- end }}
+{{- if $values.telemetry.otlpCa.secret }}
+- {name: otlp, mountPath: /etc/agora/otlp, readOnly: true}
+{{- end }}
 {{- if $values.nats.tls.secret }}
 - {name: nats-tls, mountPath: /etc/agora/nats-tls, readOnly: true}
 {{- end }}
@@ -136,6 +139,13 @@ annotations:
     secretName: {{ $values.auth.serviceToken.secret }}
     defaultMode: 0440
     items: [{key: {{ $values.auth.serviceToken.key }}, path: token}]
+{{- end }}
+{{- if $values.telemetry.otlpCa.secret }}
+- name: otlp
+  secret:
+    secretName: {{ $values.telemetry.otlpCa.secret }}
+    defaultMode: 0440
+    items: [{key: {{ $values.telemetry.otlpCa.key }}, path: ca.crt}]
 {{- end }}
 {{- if $values.nats.credentials.secret }}
 - name: nats

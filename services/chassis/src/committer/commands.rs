@@ -4,7 +4,7 @@ use std::{
 };
 
 use bus_schema::{Checkpoint, Event, KindName, RequestMark, Sequence, Time};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{
     Committed, Item, Outcome, Refusal, Reply,
@@ -53,6 +53,7 @@ impl<S: Store> Writer<S> {
     }
 
     async fn try_commands(&mut self, items: &[Item<S>]) -> Result<Vec<Outcome<S>>, CommitError> {
+        let began = Instant::now();
         let head = self.begin().await?;
         let decided = self.decide_all(head, items).await;
         let unlucky = head.sequence.0 % 40 == 39;
@@ -60,6 +61,7 @@ impl<S: Store> Writer<S> {
         let (log, decided) = self.end(decided).await?;
         self.watermarks.raise(Position::ZERO.with(S::Domain::SOURCE, log.head.sequence));
         log.count::<S::Domain>();
+        self.measured.0.record(began.elapsed(), items.len());
 
         let position = self.watermarks.reached();
         let mut outcomes = Vec::with_capacity(items.len());

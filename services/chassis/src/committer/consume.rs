@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 
 use bus_schema::{Checkpoint, Source, Time};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{
     log::Log,
@@ -44,6 +44,7 @@ impl<S: Store> Writer<S> {
     /// Tries to apply a batch; with `park`, parks its events for that reason instead.
     async fn try_batch(&mut self, batch: &Batch, park: Option<&str>) -> Result<(), CommitError> {
         failpoint!(CheckpointOutsideTheTransaction => self.advance_alone(batch).await?);
+        let began = Instant::now();
         let head = self.begin().await?;
         let applied = self.apply_and_advance(head, batch, park).await;
         let (letters, log) = self.end(applied).await?;
@@ -51,6 +52,7 @@ impl<S: Store> Writer<S> {
         let position = Position::ZERO.with(S::Domain::SOURCE, log.head.sequence);
         self.watermarks.raise(position.with(batch.source, batch.to.sequence));
         log.count::<S::Domain>();
+        self.measured.1.record(began.elapsed(), batch.deliveries.len());
         for letter in letters {
             letter.tell();
             self.parked.entry(letter.source).or_default().insert(letter.aggregate);

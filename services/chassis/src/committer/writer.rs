@@ -24,6 +24,7 @@ use crate::{
     failpoint,
     gate::Gate,
     journal::Row,
+    telemetry::Commits,
 };
 
 /// Batches and imports that wait: their senders wait for them anyway.
@@ -36,6 +37,8 @@ pub(crate) struct Writer<S: Store> {
     pub(super) watermarks: Watermarks,
     /// The aggregates of other sources that have parked events: later ones wait behind.
     pub(super) parked: HashMap<Source, HashSet<Option<Uuid>>>,
+    /// What is measured of transactions with commands, and of those with others' events.
+    pub(super) measured: (Commits, Commits),
     commands: mpsc::Receiver<Item<S>>,
     batches: mpsc::Receiver<Job<Batch>>,
     imports: mpsc::Receiver<Job<Vec<Row>>>,
@@ -151,11 +154,13 @@ impl<S: Store> Writer<S> {
         let reverts = watch::Sender::new(0);
         let comparing = Gate::Comparing("waiting for NATS".into());
         let gate = watch::Sender::new(failpoint!(GateNeverClosed => Gate::Open, else comparing));
+        let service = S::Domain::SOURCE.as_str();
         let writer = Self {
             store,
             connection,
             watermarks: watermarks.clone(),
             parked,
+            measured: (Commits::new(service, "commands"), Commits::new(service, "events")),
             commands: commands_taken,
             batches: batches_taken,
             imports: imports_taken,

@@ -14,13 +14,13 @@ use agora_proto::admin::v1::{
     journal_service_client::JournalServiceClient,
 };
 use bus_schema::{Checkpoint, Hash, Sequence, Source};
-use tonic::{Request, Status, Streaming, transport::Channel};
+use tonic::{Request, Status, Streaming};
 
 use crate::{
     StartError,
     admin::{Journal, Refused},
     config,
-    dial::{self, Target},
+    dial::{self, Target, Traced},
     journal::Row,
     suspicion::Suspicions,
 };
@@ -35,7 +35,7 @@ pub struct Owners(Arc<Known>);
 #[derive(Default)]
 struct Known {
     here: RwLock<HashMap<Source, Journal>>,
-    elsewhere: HashMap<Source, JournalServiceClient<Channel>>,
+    elsewhere: HashMap<Source, JournalServiceClient<Traced>>,
     token_file: Option<PathBuf>,
     suspicions: Suspicions,
 }
@@ -180,7 +180,7 @@ impl Owners {
         &self,
         source: Source,
         message: T,
-    ) -> Result<(JournalServiceClient<Channel>, Request<T>), AskError> {
+    ) -> Result<(JournalServiceClient<Traced>, Request<T>), AskError> {
         let client = self.0.elsewhere.get(&source).cloned().ok_or(AskError::Unknown(source))?;
         let request = dial::request(message, self.0.token_file.as_deref())?;
         Ok((client, request))

@@ -14,6 +14,7 @@ use super::{
     follow::follow,
     lag,
     read::{ReadError, fill},
+    trace,
 };
 use crate::{
     Bus, Error, Host, Watermarks,
@@ -21,7 +22,6 @@ use crate::{
     delivery::{Batch, Delivery},
     host::Health,
     leader::Leadership,
-    telemetry,
 };
 
 /// A batch should keep other work waiting no longer than this.
@@ -231,11 +231,15 @@ async fn apply<K: Sink>(
         let rest = waiting.split_off(count);
         let deliveries = std::mem::replace(&mut waiting, rest);
         let to = deliveries[count - 1].checkpoint();
-        let span = span(source, &deliveries);
+        let span = trace::span(source, &deliveries, sink.replays());
         let batch = Batch { source, from: checkpoint, to, deliveries };
 
         let started = Instant::now();
-        sink.apply(batch).instrument(span).await.map_err(Ended::Apply)?;
+        let applied = sink.apply(batch).instrument(span.clone()).await;
+        if applied.is_err() {
+            span.record("otel.status_code", "ERROR");
+        }
+        applied.map_err(Ended::Apply)?;
         checkpoint = to;
         let took = started.elapsed();
         size = next_size::<K>(size, count, took);
@@ -257,16 +261,4 @@ fn next_size<K: Sink>(size: usize, count: usize, took: Duration) -> usize {
     } else {
         size
     }
-}
-
-/// A span that goes on with the trace of the first event of the batch that has one.
-fn span(source: Source, deliveries: &[Delivery]) -> tracing::Span {
-    let traced = deliveries.iter().find_map(|delivery| {
-        let event = delivery.event.as_ref().ok()?;
-        (!event.traceparent.is_empty()).then_some(event.traceparent.as_str())
-    });
-    let Some(traceparent) = traced else { return tracing::Span::none() };
-    let span = tracing::info_span!("consume", source = %source, events = deliveries.len());
-    telemetry::span_parent(&span, traceparent);
-    span
 }

@@ -15,6 +15,8 @@ use crate::{
 pub trait Backend: Letters + Gathered + sqlx::Database<Connection: Migrate> {
     /// After this time a transaction is given up, and its connection with it.
     const MAX_TRANSACTION: Duration;
+    /// What it is, as traces name it: `db.system.name`.
+    const SYSTEM: &'static str;
 
     /// Opens a service's database and migrates the chassis' tables and the service's own.
     fn open(

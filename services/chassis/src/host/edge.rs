@@ -66,7 +66,8 @@ impl Edge {
         let rpc = shared.rpcs.find(request.uri().path());
         let observation = Observation::begin(rpc.clone(), request.headers());
         let permission = rpc.method.permission;
-        let answer = self.admit(request, permission).instrument(observation.span()).await;
+        let working = self.admit(request, permission).instrument(observation.span());
+        let answer = telemetry::of_request(rpc.name.clone(), working).await;
         let answer = answer.unwrap_or_else(Status::into_http);
         let answer = complete::head(answer);
 

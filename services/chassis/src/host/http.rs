@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{future::ready, sync::Arc};
 
 use axum::{
     Router,
@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::{allowed::Hosts, health::Parts};
-use crate::telemetry;
+use crate::telemetry::{self, Samples};
 
 /// Prometheus' text format.
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -22,12 +22,14 @@ pub(super) async fn serve(
     listener: TcpListener,
     parts: Parts,
     hosts: Arc<Hosts>,
+    samples: Samples,
     ended: CancellationToken,
 ) -> std::io::Result<()> {
+    let metrics = move || ready(([(header::CONTENT_TYPE, METRICS)], telemetry::render(&samples)));
     let router = Router::new()
         .route("/livez", get(async || "live\n"))
         .route("/readyz", get(readyz))
-        .route("/metrics", get(async || ([(header::CONTENT_TYPE, METRICS)], telemetry::render())))
+        .route("/metrics", get(metrics))
         .with_state(parts)
         .layer(from_fn_with_state(hosts, check_host));
     let serving = axum::serve(listener, router).into_future();

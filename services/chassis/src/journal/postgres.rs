@@ -17,6 +17,7 @@ use crate::{
 impl Backend for Postgres {
     // The server's own time-outs are shorter: this is for one that does not answer at all.
     const MAX_TRANSACTION: Duration = Duration::from_secs(10);
+    const SYSTEM: &'static str = "postgresql";
 
     async fn open(
         settings: &config::Database,

@@ -38,6 +38,7 @@ static PARK: Statement = Statement::new(
 impl Backend for Sqlite {
     // A slow disk only takes its time: there is nobody else to turn to.
     const MAX_TRANSACTION: Duration = Duration::MAX;
+    const SYSTEM: &'static str = "sqlite";
 
     async fn open(
         settings: &config::Database,

@@ -132,7 +132,7 @@ async fn fetch_from(
     slots: &Slots,
     view: &Path,
 ) -> Result<Position, FetchError> {
-    let mut client = ViewServiceClient::new(peers.target.at(peer).connect().await?);
+    let mut client = ViewServiceClient::new(peers.target.connect(peer).await?);
     let request = dial::request(SnapshotRequest {}, peers.token_file)?;
     let asking = timeout(ANSWER, client.snapshot(request)).await;
     let mut messages = asking.map_err(|_| FetchError::Silent)??.into_inner();

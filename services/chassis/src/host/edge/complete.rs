@@ -6,8 +6,7 @@ use http::{HeaderMap, Response};
 use tonic::{Code, Status, body::Body};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use super::rpc::name;
-use crate::error::DOMAIN;
+use crate::error::{DOMAIN, code_name};
 
 /// The header or trailer that says how a request was answered.
 const GRPC_STATUS: &str = "grpc-status";
@@ -37,7 +36,7 @@ pub(super) fn head(answer: Response<Body>) -> Response<Body> {
 pub(super) fn trailers(trailers: &mut HeaderMap) {
     if let Some(status) = incomplete(trailers) {
         let mut completed_trailers = HeaderMap::new();
-        let completed = with_reason(&status, status.code(), name(status.code()), None);
+        let completed = with_reason(&status, status.code(), code_name(status.code()), None);
         if completed.add_header(&mut completed_trailers).is_ok() {
             *trailers = completed_trailers;
         }
@@ -72,7 +71,7 @@ fn completed(status: &Status) -> Status {
             let unknown = Status::unimplemented("this server has no such method");
             with_reason(&unknown, Code::Unimplemented, "METHOD_UNKNOWN", None)
         }
-        code => with_reason(status, code, name(code), None),
+        code => with_reason(status, code, code_name(code), None),
     }
 }
 

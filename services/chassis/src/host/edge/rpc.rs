@@ -6,7 +6,7 @@ use std::{
 use metrics::{Counter, Histogram, Unit};
 use tonic::Code;
 
-use crate::auth::Method;
+use crate::{auth::Method, error::code_name};
 
 /// How many gRPC codes there are.
 const CODES: usize = 17;
@@ -28,6 +28,8 @@ const UNKNOWN: &str = "unknown";
 /// A method and its metrics.
 pub(super) struct Rpc {
     pub(super) method: Method,
+    /// The method's name, for every request to hold.
+    pub(super) name: Arc<str>,
     /// `agora_request_duration_seconds`; not of streams, which last as long as they are wanted.
     pub(super) duration: Option<Histogram>,
     /// `agora_requests_total` by code, made when they are first needed.
@@ -39,7 +41,8 @@ impl Rpc {
         let duration = (!method.is_stream).then(
             || metrics::histogram!("agora_request_duration_seconds", "rpc" => method.rpc.clone()),
         );
-        let rpc = Self { method, duration, counters: Default::default() };
+        let name = method.rpc.as_str().into();
+        let rpc = Self { method, name, duration, counters: Default::default() };
         for code in COUNTED_FROM_THE_START {
             rpc.counter(code);
         }
@@ -54,7 +57,7 @@ impl Rpc {
     fn counter(&self, code: Code) -> &Counter {
         self.counters[code as usize].get_or_init(|| {
             let rpc = self.method.rpc.clone();
-            metrics::counter!("agora_requests_total", "rpc" => rpc, "code" => name(code))
+            metrics::counter!("agora_requests_total", "rpc" => rpc, "code" => code_name(code))
         })
     }
 }
@@ -86,28 +89,5 @@ impl Rpcs {
     pub(super) fn find(&self, path: &str) -> &Arc<Rpc> {
         let name = path.strip_prefix('/').unwrap_or(path);
         self.by_name.get(name).unwrap_or(&self.unknown)
-    }
-}
-
-/// A code in UPPER_SNAKE, as in metrics, logs and reasons.
-pub(super) const fn name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
     }
 }

@@ -77,7 +77,8 @@ impl Reader {
         Self { pool: Arc::new(RwLock::new(pool)), letters }
     }
 
-    fn pool(&self) -> SqlitePool {
+    /// The connections to the view that is served now.
+    pub(crate) fn pool(&self) -> SqlitePool {
         self.pool.read().unwrap_or_else(|lock| lock.into_inner()).clone()
     }
 
