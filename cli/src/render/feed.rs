@@ -8,7 +8,10 @@ use super::{author, count, style, text, time};
 
 /// A post's line in a feed and the facts below it.
 pub fn entry(post: &ThreadPost) -> String {
-    format!("{}\n  {}", title(post), facts(post, SystemTime::now()))
+    const INDENT: usize = 2;
+    let width = text::terminal_width().map(|width| width.saturating_sub(INDENT));
+    let facts = facts(post, SystemTime::now(), width);
+    format!("{}\n  {}", title(post), facts.join("\n  "))
 }
 
 /// The title, or what stands in its place.
@@ -22,8 +25,8 @@ pub fn title(post: &ThreadPost) -> String {
     }
 }
 
-/// Counts, times and ids.
-pub fn facts(post: &ThreadPost, now: SystemTime) -> String {
+/// Counts, times and ids, in as many lines as they need.
+pub fn facts(post: &ThreadPost, now: SystemTime, width: Option<usize>) -> Vec<String> {
     let counted = count(post.comment_count, "comment");
     let mut facts = vec![
         format!("by {}", author(&post.author_name, &post.author_id)),
@@ -34,5 +37,7 @@ pub fn facts(post: &ThreadPost, now: SystemTime) -> String {
     if !post.external_key.is_empty() {
         facts.push(format!("key {}", text::line(&post.external_key)));
     }
-    format!("{counted} {}", style::faint(&format!("· {}", facts.join(" · "))))
+    let mut parts = vec![style::Part::new(&counted, str::to_owned)];
+    parts.extend(facts.iter().map(|fact| style::Part::new(&format!("· {fact}"), style::faint)));
+    style::wrapped(&parts, width)
 }

@@ -37,7 +37,8 @@ pub struct Options<'a> {
 
 /// The post above its tree.
 pub fn post(post: &ThreadPost, options: &Options<'_>) -> String {
-    let mut lines = vec![feed::title(post), feed::facts(post, options.now)];
+    let mut lines = vec![feed::title(post)];
+    lines.extend(feed::facts(post, options.now, options.width));
     if !post.body.is_empty() {
         lines.push(String::new());
         lines.extend(text::wrap(&post.body, options.width, 0));
@@ -340,6 +341,25 @@ Person12 · to Person11
 "
         );
         assert!(!shown.contains("to Person3 "), "{shown}");
+    }
+
+    #[test]
+    fn what_is_known_of_the_post_wraps() {
+        const WIDTH: usize = 40;
+        let discussed = ThreadPost {
+            post_id: "01a226cd-a9bc-75b3-897d-108e4076f9b3".into(),
+            title: "Hello".into(),
+            author_id: "ann".into(),
+            external_key: "page:1".into(),
+            comment_count: 2,
+            create_time: Some("2013-11-07T06:20:48Z".parse().unwrap()),
+            ..ThreadPost::default()
+        };
+        owo_colors::set_override(false);
+        let options = Options { command: "", width: Some(WIDTH), now: SystemTime::now() };
+        let shown = post(&discussed, &options);
+        assert!(shown.starts_with("Hello\n2 comments · by ann\n· 2013-11-07 06:20 UTC"), "{shown}");
+        assert!(shown.lines().all(|line| line.chars().count() <= WIDTH), "{shown}");
     }
 
     #[test]
