@@ -3,7 +3,7 @@
 use std::{env, pin::pin};
 
 use agora_proto::moderation::v1::{Case, CaseState, ListCasesRequest, Policy, SetPolicyRequest};
-use chassis::Position;
+use eventstore::Position;
 use futures::{StreamExt as _, stream};
 use serde::Serialize;
 use uuid::Uuid;

@@ -8,8 +8,8 @@ use std::{
     time::SystemTime,
 };
 
-use chassis::Position;
 use clap::{Args, Subcommand, error::ErrorKind};
+use eventstore::Position;
 use prost_types::Timestamp;
 use tokio_util::sync::CancellationToken;
 

@@ -15,7 +15,7 @@ use agora_proto::{
     },
     query::v1::ListFeedRequest,
 };
-use chassis::Position;
+use eventstore::Position;
 use futures::{StreamExt as _, stream};
 use prost_types::Timestamp;
 use tokio_util::sync::CancellationToken;

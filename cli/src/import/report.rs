@@ -1,6 +1,6 @@
 //! What an import did.
 
-use chassis::Position;
+use eventstore::Position;
 use serde::Serialize;
 
 use crate::render::{count, style, text};

@@ -6,8 +6,8 @@ use chassis::{
     Host, Running, StartError,
     config::{Database, Owners, View},
     host::reachable,
-    registry::Registry,
 };
+use eventstore::Registry;
 
 use tokio::sync::watch;
 

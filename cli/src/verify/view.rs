@@ -5,7 +5,7 @@ use std::time::Duration;
 use agora_proto::admin::v1::{GetViewDigestRequest, GetViewDigestResponse};
 use agora_query::{Replay, store::Digest};
 use bus_schema::{Checkpoint, Event, Sequence, Source};
-use chassis::{
+use eventstore::{
     Position,
     consumer::MAX_BATCH,
     delivery::{Batch, Delivery},

@@ -3,8 +3,9 @@
 use std::{fs, path::Path, process::Output, time::Duration};
 
 use agora_proto::comment::v1::CreateCommentRequest;
-use chassis::{database, version::PROGRAM};
+use chassis::version::PROGRAM;
 use e2e::{Postgres, Process, Result, Role, Service, System, program};
+use eventstore::database;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 use tokio::{process::Command, time::Instant};
 use uuid::Uuid;

@@ -15,8 +15,8 @@ use agora_proto::{
     query::v1::{GetThreadRequest, get_thread_request::Post},
 };
 use bus_schema::Source;
-use chassis::{Position, database};
 use e2e::{Client, Result, Role, Service, System};
+use eventstore::{Position, database};
 use sqlx::ConnectOptions as _;
 use tokio::{sync::mpsc, task::JoinHandle, time::sleep};
 use tonic::Status;

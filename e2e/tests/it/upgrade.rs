@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use chassis::database;
 use e2e::{
     Databases, Result, Role, Service, System,
     faults::{Load, Manner, settle},
     next_program, program, wait_until,
 };
+use eventstore::database;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 use tokio::process::Command;
 

@@ -121,7 +121,7 @@ pub struct Owners {
 
 impl Owners {
     /// Where each source's owner is, if that is set.
-    pub(crate) fn urls(&self) -> [(Source, Option<&String>); 3] {
+    pub fn urls(&self) -> [(Source, Option<&String>); 3] {
         [
             (Source::Post, self.post_url.as_ref()),
             (Source::Comment, self.comment_url.as_ref()),

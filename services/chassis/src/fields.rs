@@ -7,7 +7,7 @@ use bus_schema::{Author, Site, Time};
 use prost_types::Timestamp;
 use unicode_normalization::UnicodeNormalization as _;
 
-use crate::{Error, Position, error::Violation};
+use crate::{Error, error::Violation};
 
 /// How long a text may be and what may stand in it. Control characters other than
 /// newline and tab never may; the result is NFC-normalised.
@@ -103,11 +103,6 @@ impl Fields {
     /// A text within its limits, NFC-normalised.
     pub fn text(&mut self, field: &str, value: &str, limit: Limit) -> Option<String> {
         self.check(field, text(value, limit))
-    }
-
-    /// A position; empty means one that includes nothing.
-    pub fn position(&mut self, value: &str) -> Option<Position> {
-        self.check("position", value.parse())
     }
 
     /// A page size: 0 means [`DEFAULT_PAGE_SIZE`], more than [`MAX_PAGE_SIZE`] counts as

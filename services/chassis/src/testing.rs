@@ -1,4 +1,4 @@
-//! What the tests of services share: a nats-server and a database of a test's own, tokens, callers,
+//! What the tests of services share: a nats-server of a test's own, tokens, callers,
 //! and what callers are told. Only with the feature `testing`, which nothing but
 //! dev-dependencies turns on.
 //!
@@ -6,7 +6,6 @@
 
 mod caller;
 mod nats;
-mod place;
 mod refusal;
 mod texts;
 mod tokens;
@@ -19,7 +18,6 @@ use crate::config;
 
 pub use caller::{Bearer, Connection, connect};
 pub use nats::Nats;
-pub use place::Place;
 pub use refusal::Refusal;
 pub use texts::texts;
 pub use tokens::Tokens;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use agora_proto::event::v1::Decision;
 use bus_schema::{Event, Kind, PostId, PostState, RevisionId};
-use chassis::domain::ApplyError;
+use eventstore::domain::ApplyError;
 
 use crate::domain::Post;
 

@@ -9,9 +9,9 @@ use bus_schema::{
 use chassis::{
     call::{Actor, Origin},
     content,
-    domain::{ApplyError, Draft},
     fields::{Limit, Max},
 };
+use eventstore::domain::{ApplyError, Draft};
 
 use crate::Error;
 
@@ -137,7 +137,7 @@ pub struct State {
 /// The domain of the comment service.
 pub struct Comments;
 
-impl chassis::domain::Domain for Comments {
+impl eventstore::Domain for Comments {
     const SOURCE: Source = Source::Comment;
     const CONSUMES: &'static [Source] = &[Source::Post, Source::Moderation];
     type Command = Command;

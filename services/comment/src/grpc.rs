@@ -9,7 +9,8 @@ use agora_proto::comment::v1::{
     GetCommentRequest, GetCommentResponse, ListCommentsRequest, ListCommentsResponse,
     UpdateCommentRequest, UpdateCommentResponse, comment_service_server::CommentService,
 };
-use chassis::{Call, Keys, Watermarks, committer::Committer, page::Sealer, status};
+use chassis::{Call, Keys, page::Sealer, status};
+use eventstore::{Watermarks, committer::Committer};
 use tonic::{Request, Response, Status};
 
 use crate::{posts::Posts, store::Store};

@@ -3,7 +3,7 @@
 //!
 //! [`domain`] holds the rules, without I/O; `grpc` takes requests apart, `store` holds
 //! the SQL, `posts` asks the post service for a post that was not heard of yet. The way
-//! of a write is the event store's: see [`chassis::start`].
+//! of a write is the event store's: see [`eventstore::start`].
 
 // An arm for all other variants would hide the next one, above all the next type of event.
 #![warn(clippy::wildcard_enum_match_arm)]
@@ -17,10 +17,8 @@ mod posts;
 pub mod store;
 
 use agora_proto::comment::v1::comment_service_server::CommentServiceServer;
-use chassis::{
-    Host, Running, StartError, host::MAX_RESPONSE_BYTES, page::Sealer, registry::Registry,
-    start::Settings,
-};
+use chassis::{Host, Running, StartError, host::MAX_RESPONSE_BYTES, page::Sealer};
+use eventstore::{Registry, Settings};
 
 pub use config::{Config, PostService};
 pub use error::Error;
@@ -52,7 +50,7 @@ async fn mount_on<S: Store>(
     let posts = posts::Posts::new(&config.post_service)?;
     let keys = host.keys(config.database.folder())?;
     let settings = Settings { database: &config.database, nats: &config.nats };
-    let owned = chassis::start::start(host, registry, store, settings).await?;
+    let owned = eventstore::start(host, registry, store, settings).await?;
     let service = grpc::Service {
         committer: owned.committer,
         reader: S::reader(owned.readers),

@@ -8,9 +8,10 @@ use agora_proto::post::v1::{
 };
 use bus_schema::{PostId, PostState, Site};
 use chassis::{
-    Position, StartError,
+    StartError,
     dial::{Target, Traced},
 };
+use eventstore::Position;
 use tokio::time::{sleep, timeout};
 use tonic::{Code, Request, Response, Status};
 

@@ -10,7 +10,8 @@ use std::future::Future;
 
 use agora_proto::{comment::v1::Decision, event::v1 as event};
 use bus_schema::{CommentId, Event, EventId, Kind, PostId, Site, Source, Time};
-use chassis::{bulk::distinct, content, domain::Forgetting};
+use chassis::content;
+use eventstore::{database::bulk::distinct, domain::Forgetting};
 use futures::{Stream, TryStreamExt as _};
 use serde::{Deserialize, Serialize};
 use sqlx::Pool;
@@ -21,7 +22,7 @@ pub use postgres::Postgres;
 pub use sqlite::Sqlite;
 
 /// Comments on one kind of database.
-pub trait Store: chassis::domain::Store<Domain = Comments> {
+pub trait Store: eventstore::Store<Domain = Comments> {
     /// What reads them.
     type Reader: Read;
 

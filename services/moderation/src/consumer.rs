@@ -8,10 +8,8 @@ use std::{
 
 use agora_proto::event::v1::Decision;
 use bus_schema::{CommentId, Event, Kind, PostId, RevisionId, Site, Time};
-use chassis::{
-    content,
-    domain::{ApplyError, Caused},
-};
+use chassis::content;
+use eventstore::domain::{ApplyError, Caused};
 
 use crate::{
     domain::{self, Comment, Decided, New, Settled, judged},

@@ -11,10 +11,10 @@ use bus_schema::{
 };
 use chassis::{
     call::Origin,
-    domain::{ApplyError, Draft},
     failpoint,
     fields::{Limit, Max},
 };
+use eventstore::domain::{ApplyError, Draft};
 
 use crate::{
     Error,
@@ -179,7 +179,7 @@ pub struct State {
 /// The domain of the moderation service.
 pub struct Moderation;
 
-impl chassis::domain::Domain for Moderation {
+impl eventstore::Domain for Moderation {
     const SOURCE: Source = Source::Moderation;
     const CONSUMES: &'static [Source] = &[Source::Post, Source::Comment];
     type Command = Command;

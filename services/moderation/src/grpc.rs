@@ -11,7 +11,8 @@ use agora_proto::moderation::v1::{
     RejectRevisionRequest, RejectRevisionResponse, SetPolicyRequest, SetPolicyResponse,
     moderation_service_server::ModerationService,
 };
-use chassis::{Call, Keys, Watermarks, committer::Committer, page::Sealer, status};
+use chassis::{Call, Keys, page::Sealer, status};
+use eventstore::{Watermarks, committer::Committer};
 use tonic::{Request, Response, Status};
 
 use crate::store::Store;

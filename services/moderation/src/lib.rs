@@ -4,7 +4,7 @@
 //!
 //! [`rules`] judges a text, [`domain`] holds the rules of deciding, both without I/O;
 //! `consumer` has every revision judged once; `grpc` takes requests apart, `store` holds
-//! the SQL. The way of a write is the event store's: see [`chassis::start`].
+//! the SQL. The way of a write is the event store's: see [`eventstore::start`].
 
 // An arm for all other variants would hide the next one, above all the next type of event.
 #![warn(clippy::wildcard_enum_match_arm)]
@@ -19,10 +19,8 @@ pub mod rules;
 pub mod store;
 
 use agora_proto::moderation::v1::moderation_service_server::ModerationServiceServer;
-use chassis::{
-    Host, Running, StartError, host::MAX_RESPONSE_BYTES, page::Sealer, registry::Registry,
-    start::Settings,
-};
+use chassis::{Host, Running, StartError, host::MAX_RESPONSE_BYTES, page::Sealer};
+use eventstore::{Registry, Settings};
 
 pub use config::Config;
 pub use error::Error;
@@ -52,7 +50,7 @@ async fn mount_on<S: Store>(
 ) -> Result<(), StartError> {
     let keys = host.keys(config.database.folder())?;
     let settings = Settings { database: &config.database, nats: &config.nats };
-    let owned = chassis::start::start(host, registry, store, settings).await?;
+    let owned = eventstore::start(host, registry, store, settings).await?;
     let reader = S::reader(owned.readers);
     queue::watch(host, reader.clone());
     let service = grpc::Service {

@@ -12,7 +12,7 @@ mod write;
 use std::future::Future;
 
 use bus_schema::{CommentId, PostId, RevisionId, Site, Source, Time};
-use chassis::domain::Forgetting;
+use eventstore::domain::Forgetting;
 use serde::{Deserialize, Serialize};
 use sqlx::Pool;
 
@@ -22,7 +22,7 @@ pub use postgres::Postgres;
 pub use sqlite::Sqlite;
 
 /// Moderation on one kind of database.
-pub trait Store: chassis::domain::Store<Domain = Moderation> {
+pub trait Store: eventstore::Store<Domain = Moderation> {
     /// What reads it.
     type Reader: Read;
 

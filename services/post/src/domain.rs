@@ -7,9 +7,9 @@ use bus_schema::{Author, Event, Kind, KindName, PostId, PostState, Site, Source,
 use chassis::{
     call::{Actor, Origin},
     content,
-    domain::{ApplyError, Draft},
     fields::{Limit, Max},
 };
+use eventstore::domain::{ApplyError, Draft};
 
 use crate::Error;
 
@@ -132,7 +132,7 @@ impl State {
 /// The domain of the post service.
 pub struct Posts;
 
-impl chassis::domain::Domain for Posts {
+impl eventstore::Domain for Posts {
     const SOURCE: Source = Source::Post;
     const CONSUMES: &'static [Source] = &[];
     type Command = Command;

@@ -10,7 +10,8 @@ use agora_proto::post::v1::{
     ReopenPostRequest, ReopenPostResponse, UpdatePostRequest, UpdatePostResponse,
     post_service_server::PostService,
 };
-use chassis::{Call, Keys, Watermarks, committer::Committer, page::Sealer, status};
+use chassis::{Call, Keys, page::Sealer, status};
+use eventstore::{Watermarks, committer::Committer};
 use tonic::{Request, Response, Status};
 
 use crate::store::Store;

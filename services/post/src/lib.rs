@@ -2,7 +2,7 @@
 //! nothing.
 //!
 //! [`domain`] holds the rules, without I/O; `grpc` takes requests apart, `store` holds
-//! the SQL. The way of a write is the event store's: see [`chassis::start`].
+//! the SQL. The way of a write is the event store's: see [`eventstore::start`].
 
 // An arm for all other variants would hide the next one, above all the next type of event.
 #![warn(clippy::wildcard_enum_match_arm)]
@@ -14,10 +14,8 @@ mod grpc;
 pub mod store;
 
 use agora_proto::post::v1::post_service_server::PostServiceServer;
-use chassis::{
-    Host, Running, StartError, host::MAX_RESPONSE_BYTES, page::Sealer, registry::Registry,
-    start::Settings,
-};
+use chassis::{Host, Running, StartError, host::MAX_RESPONSE_BYTES, page::Sealer};
+use eventstore::{Registry, Settings};
 
 pub use config::Config;
 pub use error::Error;
@@ -47,7 +45,7 @@ async fn mount_on<S: Store>(
 ) -> Result<(), StartError> {
     let keys = host.keys(config.database.folder())?;
     let settings = Settings { database: &config.database, nats: &config.nats };
-    let owned = chassis::start::start(host, registry, store, settings).await?;
+    let owned = eventstore::start(host, registry, store, settings).await?;
     let service = grpc::Service {
         committer: owned.committer,
         reader: S::reader(owned.readers),

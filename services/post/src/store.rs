@@ -9,7 +9,7 @@ mod sqlite;
 use std::future::Future;
 
 use bus_schema::{Event, Kind, PostId, Site, Source, Time};
-use chassis::{bulk::distinct, domain::Forgetting};
+use eventstore::{database::bulk::distinct, domain::Forgetting};
 use futures::{Stream, TryStreamExt as _};
 use serde::{Deserialize, Serialize};
 use sqlx::Pool;
@@ -20,7 +20,7 @@ pub use postgres::Postgres;
 pub use sqlite::Sqlite;
 
 /// Posts on one kind of database.
-pub trait Store: chassis::domain::Store<Domain = Posts> {
+pub trait Store: eventstore::Store<Domain = Posts> {
     /// What reads them.
     type Reader: Read;
 

@@ -3,10 +3,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use chassis::{
-    config::{self, Secret},
-    database::OpenError,
-};
+use chassis::config::{self, Secret};
+use eventstore::database::OpenError;
 use serde::{Deserialize, Serialize};
 
 /// Every setting of the query service. A variable is named

@@ -15,8 +15,9 @@ use std::{
 };
 
 use bus_schema::{Checkpoint, RevisionId, Source};
-use chassis::{
-    Error, Position, Watermarks,
+use chassis::Error;
+use eventstore::{
+    Position, Watermarks,
     consumer::{Owners, Sink},
     dead_letter::{Refused, Repair, Repaired, Repairs},
     delivery::{Batch, Delivery},

@@ -15,7 +15,8 @@ use std::{
 };
 
 use bus_schema::{Source, Time};
-use chassis::{Host, Position, Watermarks, host::Health};
+use chassis::{Host, host::Health};
+use eventstore::{Position, Watermarks};
 use metrics::Unit;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;

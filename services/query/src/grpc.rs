@@ -12,7 +12,8 @@ use agora_proto::query::v1::{
     GetThreadRequest, GetThreadResponse, ListFeedRequest, ListFeedResponse,
     query_service_server::QueryService,
 };
-use chassis::{Call, Position, Watermarks, page::Sealer, status};
+use chassis::{Call, page::Sealer, status};
+use eventstore::{Position, Watermarks};
 use prost_types::Timestamp;
 use tonic::{Request, Response, Status};
 

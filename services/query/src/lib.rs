@@ -31,13 +31,11 @@ use std::sync::Arc;
 
 use agora_proto::admin::v1::view_service_server::ViewServiceServer;
 use bus_schema::Source;
-use chassis::{
-    Host, Running, StartError, Watermarks, database,
+use chassis::{Host, Running, StartError, host::MAX_RESPONSE_BYTES, page::Sealer};
+use eventstore::{
+    Registry, Watermarks, database,
     dead_letter::{self, Letterbox},
-    host::MAX_RESPONSE_BYTES,
     leader::Leadership,
-    page::Sealer,
-    registry::Registry,
 };
 
 use consumer::Writer;
@@ -103,7 +101,7 @@ pub async fn mount(
     for source in Source::ALL {
         let served = Served::new(folder.clone(), rebuilder.clone());
         let leadership = Leadership::always();
-        chassis::consumer::spawn(
+        eventstore::consumer::spawn(
             host,
             &registry.owners(),
             "query",

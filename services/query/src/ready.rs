@@ -14,11 +14,10 @@ use std::{
 };
 
 use bus_schema::Source;
-use chassis::{
-    Bus, Host, Position, Watermarks,
+use chassis::{Bus, Host, error::chain, host::Health};
+use eventstore::{
+    Position, Watermarks,
     consumer::{ReadError, ends},
-    error::chain,
-    host::Health,
 };
 use tokio::time::{Instant, interval, sleep};
 

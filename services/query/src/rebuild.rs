@@ -12,11 +12,11 @@ mod gauges;
 use std::{path::Path, sync::Arc, time::Duration};
 
 use bus_schema::{Checkpoint, Source};
-use chassis::{
-    Bus, Host, Position,
+use chassis::{Bus, Host, failpoint};
+use eventstore::{
+    Position,
     consumer::{Owners, Sink, read_to},
     delivery::Batch,
-    failpoint,
 };
 use tokio::{
     sync::{Mutex, OwnedMutexGuard, mpsc},

@@ -1,7 +1,7 @@
 //! Folding given events into a view of their own, to compare it with another: what
 //! `agora verify` does.
 
-use chassis::{database::OpenError, delivery::Batch};
+use eventstore::{database::OpenError, delivery::Batch};
 use tempfile::TempDir;
 
 use crate::store::{Digest, Error, Reader, View};

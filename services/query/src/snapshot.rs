@@ -10,7 +10,8 @@ mod give;
 use std::{fs, io, net::SocketAddr, path::Path};
 
 use bus_schema::Installation;
-use chassis::{StartError, database};
+use chassis::StartError;
+use eventstore::database;
 use tokio::{fs::File, io::AsyncReadExt as _};
 
 use crate::{

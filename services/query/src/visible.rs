@@ -1,7 +1,8 @@
 use std::time::Duration;
 
 use bus_schema::{Source, Time};
-use chassis::{delivery::Batch, telemetry::Commits};
+use chassis::telemetry::Commits;
+use eventstore::delivery::Batch;
 use metrics::{Histogram, Unit};
 
 /// Measures how long it takes from the moment when an event was decided, just before its

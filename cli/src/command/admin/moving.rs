@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use bus_schema::Source;
-use chassis::{
-    config::Secret,
-    database::moving::{self, Moved, Step},
-    domain::Store,
-};
+use chassis::config::Secret;
 use clap::Args;
+use eventstore::{
+    Store,
+    database::migrate_to_postgres::{self, Moved, Step},
+};
 use serde_json::json;
 
 use crate::{
@@ -64,7 +64,9 @@ pub async fn run(options: &Options, Move { service, from, to }: Move) -> Result<
         }
         progress.set(done, total);
     };
-    let moved = moving::to_server(&from, &Secret::from(to.as_str()), migrations, &mut tell).await;
+    let moved =
+        migrate_to_postgres::to_server(&from, &Secret::from(to.as_str()), migrations, &mut tell)
+            .await;
     progress.finish();
     let moved = moved.map_err(Error::failed(format!("the {service} service is not moved")))?;
     if options.json {

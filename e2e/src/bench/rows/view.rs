@@ -13,7 +13,7 @@ use agora_proto::{
     query::v1::{GetThreadRequest, ListFeedRequest, ServedFrom},
 };
 use bus_schema::Source;
-use chassis::Position;
+use eventstore::Position;
 use tokio::{
     task::JoinSet,
     time::{Instant, interval, sleep},

@@ -10,7 +10,7 @@ use agora_proto::query::v1::{
     get_thread_request::Post,
 };
 use bus_schema::Source;
-use chassis::Position;
+use eventstore::Position;
 use rand::RngExt as _;
 use tonic::{Code, Request};
 

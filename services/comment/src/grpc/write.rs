@@ -9,10 +9,9 @@ use bus_schema::{CommentId, PostId};
 use chassis::{
     Call,
     call::Origin,
-    committer::Committed,
     fields::{Attributed, Fields},
-    mutation::Mutation,
 };
+use eventstore::{committer::Committed, mutation::Mutation};
 
 use super::{Service, encode};
 use crate::{

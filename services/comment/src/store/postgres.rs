@@ -1,10 +1,9 @@
 use std::collections::HashMap;
 
 use bus_schema::{CommentId, Event, PostId, Source};
-use chassis::{
-    bulk::column,
+use eventstore::{
+    database::{bulk::column, rows::signed},
     domain::{ConsumeError, Consumed, Forgetting},
-    rows::signed,
 };
 use sqlx::{PgConnection, Pool, migrate::Migrator};
 
@@ -29,7 +28,7 @@ impl Store for Postgres {
     }
 }
 
-impl chassis::domain::Store for Postgres {
+impl eventstore::Store for Postgres {
     type Domain = Comments;
     type Backend = sqlx::Postgres;
 

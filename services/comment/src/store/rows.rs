@@ -2,7 +2,7 @@
 
 use agora_proto::comment::v1::Decision;
 use bus_schema::{Author, PostId, PostState, Time};
-use chassis::rows::{invalid, parse, unsigned};
+use eventstore::database::rows::{invalid, parse, unsigned};
 use sqlx::FromRow;
 use uuid::Uuid;
 

@@ -1,8 +1,8 @@
 use std::collections::HashMap;
 
 use bus_schema::{CommentId, Event, PostId, Source};
-use chassis::{
-    bulk::Statement,
+use eventstore::{
+    database::bulk::Statement,
     domain::{ConsumeError, Consumed, Forgetting},
 };
 use sqlx::{FromRow as _, Pool, SqliteConnection, migrate::Migrator};
@@ -63,7 +63,7 @@ impl Store for Sqlite {
     }
 }
 
-impl chassis::domain::Store for Sqlite {
+impl eventstore::Store for Sqlite {
     type Domain = Comments;
     type Backend = sqlx::Sqlite;
 

@@ -10,8 +10,8 @@ use bus_schema::{
 use chassis::{
     Explain as _,
     call::{Actor, Origin},
-    domain::Domain as _,
 };
+use eventstore::Domain as _;
 use proptest::{collection, option, prelude::*, sample::Index};
 use tokio::time::Instant;
 

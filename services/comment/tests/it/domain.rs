@@ -2,7 +2,8 @@ use std::collections::HashMap;
 
 use agora_comment::domain::{Change, Command, Comment, Comments, MAX_DEPTH, Reply, State, Verdict};
 use bus_schema::{CommentId, Event, Kind, PostId, PostState, Sequence};
-use chassis::{call::Actor, domain::Domain as _};
+use chassis::call::Actor;
+use eventstore::Domain as _;
 use proptest::prelude::*;
 
 use super::commands::{

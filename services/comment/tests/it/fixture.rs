@@ -15,11 +15,12 @@ use agora_proto::{
 };
 use bus_schema::Source;
 use chassis::{
-    Position, Running,
+    Running,
     auth::Role,
     config,
     testing::{self, Connection, Nats, PATIENCE, Tokens, connect, eventually},
 };
+use eventstore::Position;
 use tempfile::TempDir;
 use tonic::Code;
 

@@ -4,10 +4,10 @@
 use agora_proto::comment::v1::CreateCommentRequest;
 use bus_schema::{Sequence, Source};
 use chassis::{
-    Position,
     auth::Role,
     testing::{Refusal, eventually},
 };
+use eventstore::Position;
 use tokio::net::TcpListener;
 use tonic::Code;
 

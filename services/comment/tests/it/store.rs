@@ -8,11 +8,7 @@ use agora_proto::{comment::v1::Decision, event::v1 as event};
 use bus_schema::{
     CommentId, Event, EventId, Kind, PostId, PostState, Sequence, Site, Source, Time,
 };
-use chassis::{
-    database::Backend as _,
-    domain::{Connection, Domain as _},
-    testing::Place,
-};
+use eventstore::{Domain as _, database::Backend as _, domain::Connection, testing::Place};
 use proptest::prelude::*;
 use tokio::runtime::Runtime;
 

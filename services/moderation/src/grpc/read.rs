@@ -5,6 +5,7 @@ use agora_proto::moderation::v1::{
     ListCasesRequest, ListCasesResponse,
 };
 use chassis::{Call, fields::Fields, page};
+use eventstore::Position;
 
 use super::{Service, encode};
 use crate::{
@@ -20,7 +21,7 @@ impl<S: Store> Service<S> {
     ) -> Result<GetPolicyResponse, Error> {
         let mut fields = Fields::new();
         let site = fields.site("site", &message.site);
-        let position = fields.position(&message.position);
+        let position = Position::read(&mut fields, &message.position);
         let (Some(site), Some(position)) = (site, position) else {
             return Err(fields.into_error().into());
         };
@@ -42,7 +43,7 @@ impl<S: Store> Service<S> {
         let mut fields = Fields::new();
         let site = fields.site("site", &message.site);
         let id = fields.id("comment_id", &message.comment_id);
-        let position = fields.position(&message.position);
+        let position = Position::read(&mut fields, &message.position);
         let (Some(site), Some(id), Some(position)) = (site, id, position) else {
             return Err(fields.into_error().into());
         };
@@ -69,7 +70,7 @@ impl<S: Store> Service<S> {
     ) -> Result<ListCasesResponse, Error> {
         let mut fields = Fields::new();
         let site = fields.site("site", &message.site);
-        let position = fields.position(&take(&mut message.position));
+        let position = Position::read(&mut fields, &take(&mut message.position));
         let size = fields.page_size("page_size", take(&mut message.page_size));
         let token = take(&mut message.page_token);
         let open = message.state() != CaseState::Closed;

@@ -9,10 +9,9 @@ use agora_proto::{
 use bus_schema::{CommentId, DecisionId, RevisionId, Site};
 use chassis::{
     Call,
-    committer::Committed,
     fields::{Fields, Limit},
-    mutation::Mutation,
 };
+use eventstore::{committer::Committed, mutation::Mutation};
 
 use super::{Service, encode, parse};
 use crate::{

@@ -8,11 +8,13 @@ use std::{
 
 use agora_proto::event::v1::PolicySet;
 use bus_schema::{CommentId, Event, Kind, PostId, RevisionId, Site, Time};
-use chassis::{
-    bulk::distinct,
-    content,
+use chassis::content;
+use eventstore::{
+    database::{
+        bulk::distinct,
+        rows::{invalid, parse, unsigned},
+    },
     domain::{ConsumeError, Consumed},
-    rows::{invalid, parse, unsigned},
 };
 use prost::Message as _;
 use quick_cache::sync::Cache;

@@ -3,10 +3,9 @@ mod tables;
 use std::collections::HashMap;
 
 use bus_schema::{Event, Source, Time};
-use chassis::{
-    bulk::column,
+use eventstore::{
+    database::{bulk::column, rows::signed},
     domain::{ConsumeError, Consumed, Forgetting},
-    rows::signed,
 };
 use prost::Message as _;
 use sqlx::{PgConnection, Pool, migrate::Migrator};
@@ -46,7 +45,7 @@ impl Store for Postgres {
     }
 }
 
-impl chassis::domain::Store for Postgres {
+impl eventstore::Store for Postgres {
     type Domain = Moderation;
     type Backend = sqlx::Postgres;
 

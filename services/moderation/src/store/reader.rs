@@ -1,7 +1,7 @@
 //! Reading cases and policies: the same SQL on both kinds of database.
 
 use bus_schema::{CommentId, RevisionId, Site, Time};
-use chassis::rows::signed;
+use eventstore::database::rows::signed;
 use sqlx::{Database, Pool, Postgres, Sqlite};
 
 use super::{Case, Context, Cursor, Read, Revision, rows};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use agora_proto::event::v1::{Cause, PolicySet, RevisionDecided};
 use bus_schema::{CommentId, RevisionId, Sequence, Time};
-use chassis::rows::{invalid, parse, unsigned};
+use eventstore::database::rows::{invalid, parse, unsigned};
 use prost::Message as _;
 use sqlx::FromRow;
 use uuid::Uuid;

@@ -3,8 +3,8 @@ mod tables;
 use std::collections::HashMap;
 
 use bus_schema::{Event, Source, Time};
-use chassis::{
-    bulk::Statement,
+use eventstore::{
+    database::bulk::Statement,
     domain::{ConsumeError, Consumed, Forgetting},
 };
 use prost::Message as _;
@@ -79,7 +79,7 @@ impl Store for Sqlite {
     }
 }
 
-impl chassis::domain::Store for Sqlite {
+impl eventstore::Store for Sqlite {
     type Domain = Moderation;
     type Backend = sqlx::Sqlite;
 

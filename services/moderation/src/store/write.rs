@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use agora_proto::event::v1::{PolicySet, RevisionDecided};
 use bus_schema::{CommentId, Event, Kind, Site};
-use chassis::bulk::distinct;
+use eventstore::database::bulk::distinct;
 
 use crate::domain::{self, Command, Comment, New, Settled, Verdict};
 

@@ -11,12 +11,9 @@ use agora_proto::{
 use bus_schema::{CommentId, Event, EventId, Kind, PostId, Source, Time, plain};
 use chassis::{
     config,
-    database::Backend as _,
-    domain::Store,
-    journal::Row,
-    on_every_database,
     testing::{Refusal, eventually},
 };
+use eventstore::{Store, database::Backend as _, journal::Row, on_every_database};
 use tonic::Code;
 
 use crate::fixture::{self, Fixture, Letters, SITE};

@@ -7,10 +7,8 @@ use agora_proto::{
         Rule,
     },
 };
-use chassis::{
-    on_every_database,
-    testing::{Refusal, eventually},
-};
+use chassis::testing::{Refusal, eventually};
+use eventstore::on_every_database;
 use tonic::Code;
 use uuid::Uuid;
 

@@ -8,9 +8,9 @@ use chassis::{
     Host, Running,
     auth::Role,
     config,
-    registry::Registry,
-    testing::{self, Connection, Nats, Place, Tokens, connect, eventually},
+    testing::{self, Connection, Nats, Tokens, connect, eventually},
 };
+use eventstore::{Registry, testing::Place};
 
 pub const SITE: &str = "blog";
 

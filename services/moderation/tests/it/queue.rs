@@ -2,7 +2,7 @@
 
 use agora_moderation::store::{Postgres, Read, Sqlite, Store};
 use bus_schema::Time;
-use chassis::{database, on_every_database};
+use eventstore::{database, on_every_database};
 
 use crate::{
     decide::{approve, reject},

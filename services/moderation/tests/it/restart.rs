@@ -4,7 +4,8 @@ use agora_proto::{
     comment::v1::{DeleteCommentRequest, UpdateCommentRequest},
     moderation::v1::{ApproveRevisionRequest, Case, CaseState, GetCaseRequest, GetCaseResponse},
 };
-use chassis::{on_every_database, testing::eventually};
+use chassis::testing::eventually;
+use eventstore::on_every_database;
 use uuid::Uuid;
 
 use crate::{

@@ -8,6 +8,7 @@ use chassis::{
     fields::{Fields, Limit},
     page,
 };
+use eventstore::Position;
 
 use super::{Service, encode};
 use crate::{
@@ -23,7 +24,7 @@ impl<S: Store> Service<S> {
     ) -> Result<GetPostResponse, Error> {
         let mut fields = Fields::new();
         let site = fields.site("site", &message.site);
-        let position = fields.position(&message.position);
+        let position = Position::read(&mut fields, &message.position);
         let key = match &message.key {
             Some(get_post_request::Key::PostId(id)) => fields.id("post_id", id).map(Key::Id),
             Some(get_post_request::Key::ExternalKey(key)) => {
@@ -53,7 +54,7 @@ impl<S: Store> Service<S> {
     ) -> Result<ListPostsResponse, Error> {
         let mut fields = Fields::new();
         let site = fields.site("site", &message.site);
-        let position = fields.position(&take(&mut message.position));
+        let position = Position::read(&mut fields, &take(&mut message.position));
         let size = fields.page_size("page_size", take(&mut message.page_size));
         let token = take(&mut message.page_token);
         let (Some(site), Some(position), Some(size)) = (site, position, size) else {

@@ -9,10 +9,9 @@ use agora_proto::{
 use bus_schema::PostId;
 use chassis::{
     Call,
-    committer::Committed,
     fields::{Attributed, Fields},
-    mutation::Mutation,
 };
+use eventstore::{committer::Committed, mutation::Mutation};
 
 use super::{Service, encode};
 use crate::{

@@ -1,10 +1,12 @@
 use std::collections::HashMap;
 
 use bus_schema::{Event, PostId, Site, Source};
-use chassis::{
-    bulk::column,
+use eventstore::{
+    database::{
+        bulk::column,
+        rows::{parse, signed},
+    },
     domain::Forgetting,
-    rows::{parse, signed},
 };
 use sqlx::{PgConnection, Pool, migrate::Migrator};
 
@@ -27,7 +29,7 @@ impl Store for Postgres {
     }
 }
 
-impl chassis::domain::Store for Postgres {
+impl eventstore::Store for Postgres {
     type Domain = Posts;
     type Backend = sqlx::Postgres;
 

@@ -1,7 +1,7 @@
 //! What rows hold, in every database.
 
 use bus_schema::{Author, PostId, PostState, Time};
-use chassis::rows::{invalid, parse, unsigned};
+use eventstore::database::rows::{invalid, parse, unsigned};
 use sqlx::FromRow;
 use uuid::Uuid;
 

@@ -1,7 +1,10 @@
 use std::collections::HashMap;
 
 use bus_schema::{Event, PostId, Site, Source};
-use chassis::{bulk::Statement, domain::Forgetting, rows::parse};
+use eventstore::{
+    database::{bulk::Statement, rows::parse},
+    domain::Forgetting,
+};
 use sqlx::{FromRow as _, Pool, SqliteConnection, migrate::Migrator};
 
 use super::{
@@ -56,7 +59,7 @@ impl Store for Sqlite {
     }
 }
 
-impl chassis::domain::Store for Sqlite {
+impl eventstore::Store for Sqlite {
     type Domain = Posts;
     type Backend = sqlx::Sqlite;
 

@@ -8,8 +8,8 @@ use bus_schema::{Author, Event, EventId, KindName, PostId, Sequence, Site, Sourc
 use chassis::{
     Explain as _,
     call::{Actor, Origin},
-    domain::Domain as _,
 };
+use eventstore::Domain as _;
 use proptest::{collection, option, prelude::*, sample::Index};
 use tokio::time::Instant;
 

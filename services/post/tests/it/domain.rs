@@ -2,7 +2,8 @@ use std::collections::{HashMap, HashSet};
 
 use agora_post::domain::{Change, Command, Post, Posts, State};
 use bus_schema::{Event, Kind, PostState, Sequence, Time};
-use chassis::{call::Actor, domain::Domain as _};
+use chassis::call::Actor;
+use eventstore::Domain as _;
 use proptest::prelude::*;
 
 use super::commands::{Fold, change, commands, create, decide, reason, retitle, site, steps};

@@ -4,11 +4,8 @@ use agora_post::{
     store::{Cursor, Key, MAX_PAGE_BYTES, Page, Postgres, Read as _, Sqlite, Store},
 };
 use bus_schema::{Event, PostId, Sequence, Site};
-use chassis::{
-    database::Backend as _,
-    domain::{Connection, Domain as _},
-    on_every_database,
-    testing::Place,
+use eventstore::{
+    Domain as _, database::Backend as _, domain::Connection, on_every_database, testing::Place,
 };
 use proptest::prelude::*;
 use tokio::runtime::Runtime;

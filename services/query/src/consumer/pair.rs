@@ -7,7 +7,7 @@
 //! same.
 
 use bus_schema::{Kind, RevisionId};
-use chassis::delivery::Delivery;
+use eventstore::delivery::Delivery;
 
 /// How many of the events that wait are to be folded now: first of the comments', then of
 /// the decisions. `folded` is the newest revision that was folded before, and `late` says

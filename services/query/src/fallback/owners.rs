@@ -4,7 +4,11 @@
 use std::collections::HashMap;
 
 use bus_schema::{Author, CommentId, PostId, PostState, Sequence, Source, Time};
-use chassis::{Position, database, failpoint, rows};
+use chassis::failpoint;
+use eventstore::{
+    Position,
+    database::{self, rows},
+};
 use futures::future::BoxFuture;
 use sqlx::{AssertSqlSafe, FromRow, PgPool, SqlitePool};
 use tokio::sync::Semaphore;

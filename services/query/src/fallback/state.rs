@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use bus_schema::{Source, Time};
-use chassis::Position;
+use eventstore::Position;
 use tokio::time::Instant;
 
 /// A view that lacks so many events when it is looked for the first time is being made.

@@ -4,6 +4,7 @@ use agora_proto::query::v1::{
     FeedOrder, ListFeedRequest, ListFeedResponse, ServedFrom, ThreadPost,
 };
 use chassis::{Call, fields::Fields, page};
+use eventstore::Position;
 
 use super::{Service, encode};
 use crate::{
@@ -19,7 +20,7 @@ impl Service {
     ) -> Result<ListFeedResponse, Error> {
         let mut fields = Fields::new();
         let site = fields.site("site", &message.site);
-        let position = fields.position(&take(&mut message.position));
+        let position = Position::read(&mut fields, &take(&mut message.position));
         let size = fields.page_size("page_size", take(&mut message.page_size));
         let token = take(&mut message.page_token);
         let order = match message.order() {

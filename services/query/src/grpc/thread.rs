@@ -6,12 +6,13 @@ use agora_proto::query::v1::{
 use bus_schema::PostId;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use chassis::{
-    Call, Position,
+    Call,
     auth::Permission,
     failpoint,
     fields::{Fields, Limit, Max},
     page,
 };
+use eventstore::Position;
 use prost::Message as _;
 
 use super::{Service, encode};
@@ -119,7 +120,7 @@ impl Service {
     fn parse(&self, call: &Call, mut message: GetThreadRequest) -> Result<Parsed, Error> {
         let mut fields = Fields::new();
         let site = fields.site("site", &message.site);
-        let position = fields.position(&take(&mut message.position));
+        let position = Position::read(&mut fields, &take(&mut message.position));
         let roots = fields.page_size("page_size", take(&mut message.page_size));
         let token = take(&mut message.page_token);
         let replies = match message.replies_per_root.map(usize::try_from) {

@@ -3,10 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use bus_schema::Source;
-use chassis::{
-    Bus, Position, Watermarks,
+use chassis::{Bus, error::chain};
+use eventstore::{
+    Position, Watermarks,
     consumer::{self, Ended, Owners, ReadError},
-    error::chain,
 };
 use tokio::{
     task::{JoinHandle, JoinSet},

@@ -1,10 +1,9 @@
 use std::io;
 
-use chassis::{
-    Explain,
+use chassis::{Explain, error::Fault};
+use eventstore::{
     consumer::{Ended, ReadError},
     database::OpenError,
-    error::Fault,
 };
 use tonic::Code;
 

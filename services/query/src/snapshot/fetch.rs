@@ -6,11 +6,11 @@ use agora_proto::admin::v1::{
 };
 use bus_schema::Installation;
 use chassis::{
-    Position, StartError,
-    database::OpenError,
+    StartError,
     dial::{self, NoToken, Target, is_own},
     error::chain,
 };
+use eventstore::{Position, database::OpenError};
 use tokio::{
     fs::File,
     io::AsyncWriteExt as _,

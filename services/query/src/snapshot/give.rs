@@ -2,7 +2,8 @@ use std::{io, sync::Arc, time::Duration};
 
 use agora_proto::admin::v1::{SnapshotHeader, SnapshotResponse, snapshot_response::Part};
 use bus_schema::Installation;
-use chassis::{Explain, Host, Position, database::OpenError, error::Fault, status};
+use chassis::{Explain, Host, error::Fault, status};
+use eventstore::{Position, database::OpenError};
 use tokio::{
     fs::File,
     io::AsyncReadExt as _,

@@ -11,7 +11,7 @@ use agora_query::{
 use bus_schema::{
     Checkpoint, CommentId, DecodeError, Event, EventId, Kind, PostId, Sequence, Source, Time, plain,
 };
-use chassis::{
+use eventstore::{
     database,
     dead_letter::Refused,
     delivery::{Batch, Delivery},

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use bus_schema::{CommentId, RevisionId, Site};
-use chassis::{bulk::column, rows::signed};
+use eventstore::database::{bulk::column, rows::signed};
 use sqlx::PgConnection;
 
 use super::super::{

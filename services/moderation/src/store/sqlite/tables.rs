@@ -1,7 +1,8 @@
 use std::collections::HashMap;
 
 use bus_schema::{CommentId, RevisionId, Site};
-use chassis::{bulk::Statement, failpoint};
+use chassis::failpoint;
+use eventstore::database::bulk::Statement;
 use sqlx::{FromRow as _, SqliteConnection};
 use uuid::Uuid;
 

@@ -74,7 +74,7 @@ impl View {
 #[cfg(test)]
 mod tests {
     use bus_schema::{Sequence, Source, Time};
-    use chassis::dead_letter::{Action, Done, Letters as _};
+    use eventstore::dead_letter::{Action, Done, Letters as _};
     use sqlx::Sqlite;
     use tempfile::TempDir;
 

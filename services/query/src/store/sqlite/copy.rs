@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use bus_schema::Source;
-use chassis::{
+use eventstore::{
     Position,
     database::{self, Backend as _, OpenError},
 };
@@ -151,7 +151,7 @@ pub(crate) async fn unpack(copy: &Path, letters: &Path) -> Result<(), OpenError>
 #[cfg(test)]
 mod tests {
     use bus_schema::{Checkpoint, Hash, Sequence, Time};
-    use chassis::dead_letter::{DeadLetter, Letters as _};
+    use eventstore::dead_letter::{DeadLetter, Letters as _};
     use tempfile::TempDir;
 
     use super::{super::View, *};

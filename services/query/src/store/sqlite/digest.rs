@@ -1,5 +1,5 @@
 use bus_schema::Source;
-use chassis::{Position, database::Backend as _};
+use eventstore::{Position, database::Backend as _};
 use futures::TryStreamExt as _;
 use sqlx::{Sqlite, SqliteConnection};
 

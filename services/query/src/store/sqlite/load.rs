@@ -1,5 +1,5 @@
 use bus_schema::{CommentId, PostId, RevisionId, Sequence};
-use chassis::bulk::Statement;
+use eventstore::database::bulk::Statement;
 use sqlx::{Row as _, SqliteConnection};
 
 use super::rows;

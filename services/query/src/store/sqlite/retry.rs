@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use bus_schema::{Event, PostId, Sequence, Source};
-use chassis::{
+use eventstore::{
     database::Backend as _,
     dead_letter::{self, Action, DeadLetter, Done, Letters as _, PROGRAM, Refused, Repaired},
 };

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use chassis::database::{self, OpenError};
+use eventstore::database::{self, OpenError};
 use sqlx::{ConnectOptions as _, SqliteConnection};
 
 use super::digest::{self, Digest};

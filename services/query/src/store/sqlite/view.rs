@@ -5,12 +5,12 @@ use std::{
 };
 
 use bus_schema::{Checkpoint, PostId, RevisionId, Sequence, Source};
-use chassis::{
+use chassis::failpoint;
+use eventstore::{
     Position,
     database::{self, Backend as _, OpenError},
     dead_letter::{DeadLetter, Letters as _, MAX_PARKED},
     delivery::{Batch, Delivery},
-    failpoint,
     journal::Gathered as _,
 };
 use sqlx::{

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use bus_schema::{RevisionId, Time};
-use chassis::bulk::Statement;
+use eventstore::database::bulk::Statement;
 use sqlx::SqliteConnection;
 
 use crate::domain::{Comment, Early, Post, Revision, State};
