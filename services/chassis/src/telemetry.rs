@@ -7,8 +7,8 @@
 mod commits;
 mod export;
 mod json;
-#[cfg(test)]
-pub(crate) mod kept;
+#[cfg(any(test, feature = "testing"))]
+pub mod kept;
 mod prometheus;
 mod request;
 mod samples;

@@ -210,7 +210,7 @@ pub async fn migrate<C: Marked>(
     schema_version::migrate(connection, &database.to_string(), migrators, Version::this()).await
 }
 
-/// Migrates the chassis' tables, then the service's own.
+/// Migrates the event store's tables, then the service's own.
 async fn migrate_owner<C: Marked>(
     connection: &mut C,
     database: impl ToString,

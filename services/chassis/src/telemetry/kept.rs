@@ -1,6 +1,6 @@
 //! For tests: spans that are kept instead of sent.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_sdk::{
@@ -16,13 +16,13 @@ struct Kept(Arc<Mutex<Vec<SpanData>>>);
 
 impl SpanExporter for Kept {
     async fn export(&self, spans: Vec<SpanData>) -> OTelSdkResult {
-        self.0.lock().unwrap().extend(spans);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(spans);
         Ok(())
     }
 }
 
 /// The spans that have ended while something was done.
-pub(crate) fn spans_of(work: impl FnOnce()) -> Vec<SpanData> {
+pub fn spans_of(work: impl FnOnce()) -> Vec<SpanData> {
     let kept = Kept::default();
     let provider = SdkTracerProvider::builder()
         .with_simple_exporter(kept.clone())
@@ -30,5 +30,6 @@ pub(crate) fn spans_of(work: impl FnOnce()) -> Vec<SpanData> {
         .build();
     let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
     tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), work);
-    kept.0.lock().unwrap().drain(..).collect()
+    let mut spans = kept.0.lock().unwrap_or_else(PoisonError::into_inner);
+    spans.drain(..).collect()
 }

@@ -11,7 +11,7 @@ use crate::{
 };
 use chassis::config;
 
-/// The SQL of the chassis on one kind of database. Writes happen in transactions that
+/// The SQL of the event store on one kind of database. Writes happen in transactions that
 /// the committer begins with [`Backend::begin`], which locks the journal, and ends.
 pub trait Backend: Letters + Gathered + sqlx::Database<Connection: Migrate> {
     /// After this time a transaction is given up, and its connection with it.
@@ -19,7 +19,7 @@ pub trait Backend: Letters + Gathered + sqlx::Database<Connection: Migrate> {
     /// What it is, as traces name it: `db.system.name`.
     const SYSTEM: &'static str;
 
-    /// Opens a service's database and migrates the chassis' tables and the service's own.
+    /// Opens a service's database and migrates the event store's tables and the service's own.
     fn open(
         settings: &config::Database,
         migrations: &Migrator,

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{Arrivals, Database, OpenError, migrate_owner};
 use chassis::config;
 
-/// The chassis' own tables.
+/// The event store's own tables.
 pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
 /// The oldest server that may be used.

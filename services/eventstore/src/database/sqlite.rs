@@ -17,7 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{Arrivals, Database, LockedFile, OpenError, migrate_owner};
 use chassis::config;
 
-/// The chassis' own tables.
+/// The event store's own tables.
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// How long a statement waits for another connection's lock.

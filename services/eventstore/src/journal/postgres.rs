@@ -1,4 +1,4 @@
-//! The chassis' SQL on PostgreSQL.
+//! The event store's SQL on PostgreSQL.
 
 use std::time::Duration;
 

@@ -70,7 +70,7 @@ pub(super) fn bytes32(bytes: &[u8]) -> SqlResult<[u8; 32]> {
 
 #[cfg(test)]
 mod tests {
-    use bus_schema::{EventId, Kind, RequestId, Time};
+    use bus_schema::{EventId, Kind, RequestId, Source, Time};
     use uuid::Uuid;
 
     use super::*;

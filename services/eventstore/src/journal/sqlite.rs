@@ -1,4 +1,4 @@
-//! The chassis' SQL on SQLite.
+//! The event store's SQL on SQLite.
 
 use std::time::Duration;
 
