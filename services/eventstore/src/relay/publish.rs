@@ -118,6 +118,8 @@ impl<'r> Publisher<'r> {
         if settled.is_err() {
             span.record("otel.status_code", "ERROR");
         }
+        // A span ends when it was left last.
+        span.in_scope(|| ());
         self.on_their_way.pop_front();
         settled
     }

@@ -66,6 +66,8 @@ impl Observation {
             self.span.record("otel.status_code", "ERROR");
             self.span.record("error.type", code_name);
         }
+        // A span ends when it was left last.
+        self.span.in_scope(|| ());
         // What was a fault was logged with its causes where it was handled; this line says
         // which request it was.
         if fault == Fault::Ours {
