@@ -54,7 +54,7 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     match command {
         Command::Up(arguments) => up::run(options, arguments).await?,
         Command::Serve(arguments) => return serve::run(arguments).await,
-        Command::Token(arguments) => token::run(options, arguments)?,
+        Command::Token(arguments) => token::run(options, arguments, arguments::command)?,
         Command::Post(command) => post::run(options, command).await?,
         Command::Comment(command) => comment::run(options, command).await?,
         Command::Thread(arguments) => thread::run(options, arguments).await?,
@@ -64,12 +64,12 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode, Error> {
         Command::Policy(command) => policy::run(options, command).await?,
         Command::Events(command) => events::run(options, command).await?,
         Command::Demo(arguments) => demo::run(options, arguments).await?,
-        Command::Import(command) => return import::run(options, command).await,
+        Command::Import(command) => return import::run(options, command, arguments::command).await,
         Command::Admin(command) => return admin::run(options, command).await,
         Command::Smoke(arguments) => smoke::run(options, arguments).await?,
         Command::Verify(arguments) => return verify::run(options, arguments).await,
-        Command::Completions(arguments) => completions::run(&arguments)?,
-        Command::Man(arguments) => man::run(&arguments)?,
+        Command::Completions(arguments) => completions::run(&arguments, arguments::command())?,
+        Command::Man(arguments) => man::run(&arguments, arguments::command())?,
         Command::Client => output::print(help_of("client"))?,
     }
     Ok(ExitCode::SUCCESS)

@@ -2,7 +2,7 @@
 
 use clap_complete::{Shell, generate};
 
-use crate::{arguments, error::Error, output};
+use crate::{error::Error, output};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -18,8 +18,9 @@ pub struct Arguments {
     shell: Shell,
 }
 
-pub fn run(arguments: &Arguments) -> Result<(), Error> {
+/// Of the whole command line.
+pub fn run(arguments: &Arguments, mut all: clap::Command) -> Result<(), Error> {
     let mut script = Vec::new();
-    generate(arguments.shell, &mut arguments::command(), "agora", &mut script);
+    generate(arguments.shell, &mut all, "agora", &mut script);
     output::print(String::from_utf8_lossy(&script))
 }

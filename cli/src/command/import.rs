@@ -14,7 +14,6 @@ use prost_types::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    arguments,
     client::Client,
     error::Error,
     folder::shell_word,
@@ -57,10 +56,15 @@ pub struct YoutubeCsv {
     files: Vec<PathBuf>,
 }
 
-pub async fn run(options: &Options, command: Command) -> Result<ExitCode, Error> {
+/// `all` is the whole command line, for usage errors.
+pub async fn run(
+    options: &Options,
+    command: Command,
+    all: fn() -> clap::Command,
+) -> Result<ExitCode, Error> {
     let files = match command {
         Command::YoutubeCsv(YoutubeCsv { files }) => files,
-        Command::Other(given) => without_a_kind(&given),
+        Command::Other(given) => without_a_kind(&given, all),
     };
     // Every file is looked at before anything is written.
     let now = Timestamp::from(SystemTime::now());
@@ -103,8 +107,8 @@ pub async fn run(options: &Options, command: Command) -> Result<ExitCode, Error>
 }
 
 /// Ends with the usage error of an import that does not say of what kind.
-fn without_a_kind(given: &[OsString]) -> ! {
-    let mut command = arguments::command();
+fn without_a_kind(given: &[OsString], all: fn() -> clap::Command) -> ! {
+    let mut command = all();
     command.build();
     let command = command.find_subcommand_mut("import").expect("it is one of the commands");
     let kinds: Vec<&str> = command

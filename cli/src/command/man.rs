@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf};
 
 use clap_mangen::{Man, generate_to};
 
-use crate::{arguments, error::Error, output};
+use crate::{error::Error, output};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -19,8 +19,8 @@ pub struct Arguments {
     to: Option<PathBuf>,
 }
 
-pub fn run(arguments: &Arguments) -> Result<(), Error> {
-    let command = arguments::command();
+/// Of the whole command line.
+pub fn run(arguments: &Arguments, command: clap::Command) -> Result<(), Error> {
     if let Some(folder) = &arguments.to {
         fs::create_dir_all(folder).map_err(Error::file("make", folder))?;
         return generate_to(command, folder).map_err(Error::file("write the pages into", folder));

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::error::ErrorKind;
 
 use crate::{
-    arguments, duration,
+    duration,
     error::Error,
     file,
     folder::Folder,
@@ -39,10 +39,15 @@ pub struct Arguments {
     to: Option<PathBuf>,
 }
 
-pub fn run(options: &Options, arguments: Arguments) -> Result<(), Error> {
-    let Some(user) = &options.user else { missing("--user <USER>") };
+/// `all` is the whole command line, for usage errors.
+pub fn run(
+    options: &Options,
+    arguments: Arguments,
+    all: fn() -> clap::Command,
+) -> Result<(), Error> {
+    let Some(user) = &options.user else { missing("--user <USER>", all) };
     if options.role.is_empty() {
-        missing("--role <ROLE>");
+        missing("--role <ROLE>", all);
     }
     let run = Folder::find(options.data.as_deref()).ok().and_then(|folder| folder.running());
     let key = match &options.key {
@@ -60,8 +65,8 @@ pub fn run(options: &Options, arguments: Arguments) -> Result<(), Error> {
 }
 
 /// Ends with the usage error of an option that other commands can do without.
-fn missing(option: &str) -> ! {
-    let mut command = arguments::command();
+fn missing(option: &str, all: fn() -> clap::Command) -> ! {
+    let mut command = all();
     command.build();
     let command = command.find_subcommand_mut("token").expect("it is one of the commands");
     command

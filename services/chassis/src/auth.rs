@@ -14,7 +14,7 @@ use std::{
 pub use agora_proto::auth::v1::Permission;
 use bus_schema::Site;
 
-use crate::{Error, telemetry};
+use crate::{Error, request};
 
 pub use permission::MethodsError;
 pub(crate) use permission::{Method, methods};
@@ -95,7 +95,7 @@ impl Caller {
     /// # Errors
     /// [`Error::TokenMissing`] or [`Error::PermissionDenied`].
     pub fn require(&self, permission: Permission, site: &Site) -> Result<(), Error> {
-        telemetry::note_site(site);
+        request::note_site(site);
         self.check(permission, site.as_str())
     }
 

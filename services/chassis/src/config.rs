@@ -16,8 +16,6 @@ use std::{
 use bus_schema::Source;
 use serde::{Deserialize, Serialize};
 
-use crate::host::Tls;
-
 pub use installation::{Installation, InstallationError};
 pub use layers::{ConfigError, load, print};
 pub use secret::Secret;
@@ -233,17 +231,6 @@ impl Default for Nats {
             ca_file: None,
             cert_file: None,
             key_file: None,
-        }
-    }
-}
-
-impl Nats {
-    /// The files that TLS needs.
-    pub(crate) fn tls(&self) -> Tls<'_> {
-        Tls {
-            ca_file: self.ca_file.as_deref(),
-            cert_file: self.cert_file.as_deref(),
-            key_file: self.key_file.as_deref(),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::{collections::HashMap, time::Duration};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
-use crate::{bus::Foreign, telemetry};
+use crate::{bus::Foreign, request};
 
 /// The domain of every `google.rpc.ErrorInfo`.
 pub const DOMAIN: &str = "agora";
@@ -215,7 +215,7 @@ pub fn status(error: impl Explain) -> Status {
     let fault = error.fault();
     if matches!(fault.code, Code::Internal | Code::Unavailable | Code::Unknown | Code::DataLoss) {
         let (reason, error) = (fault.reason, chain(&error));
-        telemetry::with_request(|rpc, site| {
+        request::with_request(|rpc, site| {
             tracing::error!(rpc, site, reason, error, "request failed");
         });
     }

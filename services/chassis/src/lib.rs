@@ -20,6 +20,7 @@ pub mod keys;
 pub mod page;
 pub mod planted;
 pub mod program;
+mod request;
 pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;

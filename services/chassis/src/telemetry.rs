@@ -10,7 +10,6 @@ mod json;
 #[cfg(any(test, feature = "testing"))]
 pub mod kept;
 mod prometheus;
-mod request;
 mod samples;
 mod trace;
 
@@ -28,7 +27,6 @@ use crate::config::{self, LogFormat};
 
 pub use commits::Commits;
 pub(crate) use prometheus::{install as install_metrics, render, tell_program, upkeep};
-pub(crate) use request::{note_site, of_request, with_request};
 pub(crate) use samples::Samples;
 pub use trace::{REPLAY_AGE, span_links, span_parent, traceparent};
 

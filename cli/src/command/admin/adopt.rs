@@ -2,12 +2,14 @@
 
 use std::cmp::Ordering;
 
-use agora_proto::admin::v1::{AdoptStreamRequest, AdoptStreamResponse};
+use agora_proto::{
+    admin::v1::{AdoptStreamRequest, AdoptStreamResponse},
+    event::v1 as event,
+};
 use bus_schema::Source;
 use clap::Args;
 use serde_json::json;
 
-use super::stream::number;
 use crate::{
     client::{Client, call},
     error::Error,
@@ -27,7 +29,10 @@ pub struct Adopt {
 
 pub async fn adopt(options: &Options, client: &Client, arguments: Adopt) -> Result<(), Error> {
     let Adopt { source, from } = arguments;
-    let request = AdoptStreamRequest { source: number(source), from: from.unwrap_or_default() };
+    let request = AdoptStreamRequest {
+        source: event::Source::from(source).into(),
+        from: from.unwrap_or_default(),
+    };
     let adopted = call(&request, |request| {
         let mut streams = client.streams(source);
         async move { streams.adopt_stream(request).await }

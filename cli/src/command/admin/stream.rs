@@ -63,7 +63,7 @@ pub struct One {
     source: Source,
 }
 
-pub(super) fn number(source: Source) -> i32 {
+fn number(source: Source) -> i32 {
     event::Source::from(source).into()
 }
 

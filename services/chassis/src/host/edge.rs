@@ -33,7 +33,7 @@ use crate::{
     Call, Error,
     auth::{Caller, Permission, Verifier},
     error::status,
-    telemetry,
+    request, telemetry,
 };
 
 pub(super) use body::EdgeBody;
@@ -67,7 +67,7 @@ impl Edge {
         let observation = Observation::begin(rpc.clone(), request.headers());
         let permission = rpc.method.permission;
         let working = self.admit(request, permission).instrument(observation.span());
-        let answer = telemetry::of_request(rpc.name.clone(), working).await;
+        let answer = request::of_request(rpc.name.clone(), working).await;
         let answer = answer.unwrap_or_else(Status::into_http);
         let answer = complete::head(answer);
 

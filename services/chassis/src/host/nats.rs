@@ -247,7 +247,12 @@ async fn options(
         let read = options.credentials_file(path).await;
         options = read.map_err(|source| NatsError::Credentials { path: path.clone(), source })?;
     }
-    Ok(settings.tls().apply(options, Names::SETTINGS)?)
+    let tls = Tls {
+        ca_file: settings.ca_file.as_deref(),
+        cert_file: settings.cert_file.as_deref(),
+        key_file: settings.key_file.as_deref(),
+    };
+    Ok(tls.apply(options, Names::SETTINGS)?)
 }
 
 /// Logs an event of the connection, and says what it means for it.

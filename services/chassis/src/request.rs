@@ -1,3 +1,5 @@
+//! Which request a task works on: for what is logged of it.
+
 use std::{cell::RefCell, future::Future, sync::Arc};
 
 use bus_schema::Site;
