@@ -1,6 +1,6 @@
 //! `agora demo`: a site with real comments, to look around in.
 
-use std::{env, pin::pin};
+use std::pin::pin;
 
 use agora_proto::moderation::v1::{Case, CaseState, ListCasesRequest, Policy, SetPolicyRequest};
 use eventstore::Position;
@@ -27,7 +27,7 @@ const EXAMPLES: &str = "\
 Examples:
   agora demo
   agora demo --site playground
-  agora thread show demo:roar --site demo
+  agora thread demo:roar --site demo
   agora queue --site demo
 
 It writes three posts with 200 comments of real people, replies among them three deep, and sets
@@ -193,23 +193,21 @@ async fn open_cases(client: &Client, position: Position) -> Result<Vec<Case>, Er
 
 /// What to try next, as a shell takes it.
 fn next(options: &Options, discussions: &[Discussion], first: Option<&Case>) -> String {
-    let mut flags = format!(" --site {}", options.site());
-    if let Some(folder) = &options.data
-        && env::var_os("AGORA_DATA").is_none()
-    {
-        flags += &format!(" --data {}", output::shell_word(&folder.to_string_lossy()));
-    }
     let mut lines = vec!["try next:".to_owned()];
-    let mut command = |command: String, note: &str| {
-        lines.push(format!("  agora {command}{flags} {}", style::faint(&format!("# {note}"))));
+    let mut command = |command: &str, note: &str| {
+        lines.push(format!(
+            "  {}  {}",
+            options.propose(command),
+            style::faint(&format!("# {note}"))
+        ));
     };
-    command("feed".into(), "the posts");
+    command("feed", "the posts");
     if let Some(Discussion { draft, .. }) = discussions.first() {
-        command(format!("thread show {}", draft.external_key), "a post and its comments");
+        command(&format!("thread {}", draft.external_key), "a post and its comments");
     }
-    command("queue".into(), "what waits for a moderator");
+    command("queue", "what waits for a moderator");
     if let Some(case) = first {
-        command(format!("decide approve {}", case.comment_id), "and everybody sees it");
+        command(&format!("decide approve {}", case.comment_id), "and everybody sees it");
     }
     lines.join("\n")
 }
