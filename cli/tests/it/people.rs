@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::Read as _,
+    path::Path,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
 };
@@ -75,10 +76,21 @@ fn up_is_quiet_on_a_terminal() {
     let shown = up.shown();
     assert!(shown.starts_with("agora "), "{shown}");
     assert!(shown.trim_end().ends_with("stop with Ctrl-C"), "{shown}");
+    end(folder.path());
     drop(up);
 
     let up = up_on_terminal(data, "--log info");
     wait_until("its logs", || up.shown().contains("NATS is connected"));
+    end(folder.path());
+}
+
+/// Ends what runs on a data folder, also where a closed terminal ends nothing, as under nohup.
+fn end(folder: &Path) {
+    let run = folder.join("run.json");
+    let text = fs::read_to_string(&run).unwrap();
+    let id = serde_json::from_str::<Value>(&text).unwrap()["process_id"].to_string();
+    assert!(Command::new("kill").arg(&id).status().unwrap().success());
+    wait_until("its end", || !run.exists());
 }
 
 #[test]
