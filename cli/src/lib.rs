@@ -7,6 +7,8 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 mod arguments;
 mod client;
 mod command;
+#[cfg(test)]
+mod configuration;
 mod duration;
 mod error;
 mod file;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use chassis::config;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{error::Error, folder::Folder};
@@ -13,7 +14,7 @@ use super::data;
 const NATS_PORT: u16 = 7_422;
 
 /// Everything that can be set for `agora up`, in TOML and in the environment.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     pub server: config::Server,
@@ -24,7 +25,7 @@ pub struct Config {
 }
 
 /// `[nats]`: a server of one's own, or another.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Nats {
     /// A running NATS server; absent means one that `agora up` starts and stops.

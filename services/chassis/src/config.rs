@@ -14,6 +14,7 @@ use std::{
 };
 
 use bus_schema::Source;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use installation::{Installation, InstallationError};
@@ -36,7 +37,7 @@ pub struct Host {
 }
 
 /// `[server]`: where a process listens and how much it takes.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Server {
     /// gRPC and gRPC-Web. Port 0 takes any free one.
@@ -65,12 +66,12 @@ pub struct Server {
     pub drain_timeout_ms: u64,
     /// What page tokens are sealed with and requests are hashed with, at least 32
     /// characters; the same for every replica. Absent means one that is made and kept
-    /// in the data folder.
+    /// in the data folder; with `database.url` there is none, and it must be set.
     pub secret: Option<Secret>,
 }
 
 /// `[nats]`: the bus.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Nats {
     /// Where NATS is, such as `nats://127.0.0.1:4222`; of a cluster the addresses of several
@@ -91,8 +92,9 @@ pub struct Nats {
     /// The user's password.
     pub password: Option<Secret>,
     /// A PEM file with the certificates of the CA that signs the servers' certificates, for a
-    /// CA of one's own; absent means those that the machine trusts. This file and the two
-    /// below are read again at each connection, and have the connection use TLS or none at all.
+    /// CA of one's own; absent means those that the machine trusts. This file,
+    /// `cert_file` and `key_file` are read again at each connection, and have the connection use
+    /// TLS or none at all.
     pub ca_file: Option<PathBuf>,
     /// A PEM file with the certificate that the servers are shown where they ask for one
     /// (mutual TLS), and those that it is signed by. It belongs together with `key_file`.
@@ -103,7 +105,7 @@ pub struct Nats {
 
 /// `[owners]`: the services that own events, which consumers ask for their journals where a
 /// stream is damaged, or not what was applied. Those of the same process need not be named.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Owners {
     /// The post service, such as `http://127.0.0.1:7401`.
@@ -129,7 +131,7 @@ impl Owners {
 }
 
 /// `[auth]`: whose tokens are believed.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Auth {
     /// The `iss` that a token must have.
@@ -143,7 +145,7 @@ pub struct Auth {
 }
 
 /// `[telemetry]`: logs and traces.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Telemetry {
     /// What is logged, such as `info,chassis=debug`.
@@ -160,10 +162,10 @@ pub struct Telemetry {
 }
 
 /// How logs are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// [`Self::Human`] on a terminal, else [`Self::Json`].
+    /// `human` on a terminal, else `json`.
     #[default]
     Auto,
     /// For people.
@@ -174,7 +176,7 @@ pub enum LogFormat {
 
 /// `[database]`: the database of a service that owns events: a SQLite file, or a
 /// PostgreSQL database if `url` is set.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Database {
     /// The SQLite file.
@@ -190,7 +192,7 @@ pub struct Database {
 }
 
 /// `[database]` of the query service: its view, always in a SQLite file.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct View {
     /// The SQLite file.

@@ -1,11 +1,12 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use chassis::config;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Every setting of the comment service. A variable is named
 /// `AGORA_<SECTION>__<KEY>`, such as `AGORA_DATABASE__PATH`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Where it listens: 127.0.0.1:7402, HTTP on 7482.
@@ -27,7 +28,7 @@ pub struct Config {
 }
 
 /// `[post_service]`: where the post service is.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PostService {
     /// Its address, such as `http://127.0.0.1:7401`.

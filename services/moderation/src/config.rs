@@ -1,11 +1,12 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use chassis::config;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Every setting of the moderation service. A variable is named
 /// `AGORA_<SECTION>__<KEY>`, such as `AGORA_DATABASE__PATH`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Where it listens: 127.0.0.1:7403, HTTP on 7483.

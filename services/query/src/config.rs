@@ -5,11 +5,12 @@ use std::{
 
 use chassis::config::{self, Secret};
 use eventstore::database::OpenError;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Every setting of the query service. A variable is named
 /// `AGORA_<SECTION>__<KEY>`, such as `AGORA_DATABASE__PATH`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Where it listens: 127.0.0.1:7404, HTTP on 7484.
@@ -33,7 +34,7 @@ pub struct Config {
 }
 
 /// `[snapshot]`: the other replicas, one of which gives a new replica its view.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Snapshot {
     /// Where they are, such as `http://agora-query-headless:7404`: all addresses that the name
@@ -46,19 +47,19 @@ pub struct Snapshot {
 
 /// `[fallback]`: the databases of the services that own posts and comments, which are read
 /// while the view is missing or too far behind. Either both are named, or none.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Fallback {
-    /// The post service's.
+    /// The post service's database.
     pub post: Owner,
-    /// The comment service's.
+    /// The comment service's database.
     pub comment: Owner,
     /// How long the view may lack what an owner had, in milliseconds.
     pub after_ms: u64,
 }
 
 /// Where an owner's database is: a SQLite file on this machine, or a PostgreSQL database.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Owner {
     /// The SQLite file, which this user may write: SQLite readers share memory with writers.

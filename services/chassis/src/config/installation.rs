@@ -1,8 +1,9 @@
 use bus_schema::InvalidInstallation;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// `[installation]`: which Agora this is.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, JsonSchema, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Installation {
     /// Its name, the same for all of its services and for no other Agora on the same NATS
