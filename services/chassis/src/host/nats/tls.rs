@@ -100,7 +100,7 @@ pub enum TlsError {
         key_path: PathBuf,
         /// Why.
         #[source]
-        source: rustls::Error,
+        source: Box<rustls::Error>,
     },
 }
 
@@ -160,7 +160,7 @@ fn check_pair(names: Names, cert_path: &Path, key_path: &Path) -> Result<(), Tls
         cert_path: cert_path.to_owned(),
         key: names.key_file,
         key_path: key_path.to_owned(),
-        source,
+        source: Box::new(source),
     })?;
     Ok(())
 }
