@@ -43,7 +43,7 @@ version, adopt each stream once.";
 pub enum Command {
     /// Compare streams with their journals at both ends
     Status(Status),
-    /// Read a whole stream against its journal; ends with 1 at a difference
+    /// Read a whole stream against its journal; exits with 1 at a difference
     Verify(One),
     /// Delete a damaged stream and refill it from the journal
     Refill(One),

@@ -110,9 +110,9 @@ enum Ended {
     NotLeading(&'static str),
     #[error("an operator gave an order")]
     Ordered,
-    #[error("this replica acquired leadership")]
+    #[error("this replica was elected")]
     Elected,
-    #[error("this replica lost leadership")]
+    #[error("this replica was deposed")]
     Deposed,
 }
 
