@@ -85,11 +85,11 @@ pub enum Command {
     /// Import discussions from elsewhere
     #[command(subcommand)]
     Import(import::Command),
-    /// Write, decide, read back and delete: does all of it work?
+    /// Check a running system end to end: write, moderate, read back, delete
     Smoke(smoke::Arguments),
     /// Check that journals, streams and the view are equal
     Verify(verify::Arguments),
-    /// What operators do
+    /// Operate an installation: dead letters, rebuild, restore, streams
     #[command(subcommand)]
     Admin(admin::Command),
     /// Print what a shell completes commands with

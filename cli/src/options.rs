@@ -219,7 +219,7 @@ pub struct Page {
     /// How many on a page
     #[arg(long, value_name = "N")]
     pub page_size: Option<i32>,
-    /// Go on where an earlier page ended
+    /// Continue where an earlier page ended
     #[arg(long, value_name = "TOKEN")]
     pub page_token: Option<String>,
     /// All pages

@@ -5,6 +5,10 @@ Rules are also tested as the chart renders them for installations of other names
 PATH, or the one in .tools/.
 That every metric of Agora's own exists is checked by an end-to-end test, against programs
 that run (e2e/tests/it/metrics.rs).
+
+What a page in runbooks/ quotes of a log, an error or a status stands in backticks, or is searched for with grep. A
+quotation of several words is in the sources, word for word; `…` stands for what a program puts in. Those of other
+programs are listed in external-texts.txt.
 """
 
 import json
@@ -27,6 +31,10 @@ CHOSEN_BY = (
     (r"kube(?:let)?_", ['namespace="agora"', "agora-"]),
     (r"certmanager_", ['namespace="agora"', 'name=~"agora-tls"']),
 )
+# What a command begins with: several words in backticks are one, or a quotation.
+COMMANDS = set("admin agora cmctl curl dead-letters helm kubectl SELECT".split())
+# Comments, characters, raw strings and strings of Rust: what comes first hides what only looks like another one in it.
+RUST = re.compile(r"""//[^\n]*|'(?:\\.|[^\\'])'|r(#*)"(.*?)"\1|"((?:[^"\\]|\\.)*)\"""", re.S)
 # What stands in an expression and is no metric.
 WORDS = set("by without on ignoring group_left group_right and or unless bool offset inf nan".split())
 
@@ -70,9 +78,10 @@ def main():
     check_metrics(expressions, recorded)
     check_compose()
     check_logs()
+    quoted = check_texts()
     if wrong:
         sys.exit("\n".join(wrong))
-    print(f"{len(alerts)} alerts, {len(expressions)} expressions: all is well")
+    print(f"{len(alerts)} alerts, {len(expressions)} expressions, {quoted} quotations: all is well")
 
 
 def run(what, *command):
@@ -172,6 +181,62 @@ def check_logs():
         for command in re.findall(r"kubectl\b[^|;&`\n]*\blogs\b[^|;&`\n]*", text):
             if re.search(r" (-l|--selector)", command) and "--tail" not in command:
                 wrong.append(f"{path.relative_to(ROOT)}: shows ten lines without --tail=-1: {command.strip()}")
+
+
+def check_texts():
+    """What runbooks quote, programs say: whoever greps for it during an outage finds it."""
+    listed = [line.split("  ")[0] for line in (HERE / "external-texts.txt").read_text("utf-8").splitlines()]
+    external = {line for line in listed if line and not line.startswith("#")}
+    said, used, number = texts(), set(), 0
+    for file in sorted((HERE / "runbooks").glob("*.md")):
+        for text in quotations(file.read_text("utf-8")):
+            number += 1
+            if text in external:
+                used.add(text)
+                continue
+            # An error and its cause, or parts around what is put in, may stand in different strings.
+            for part in re.split(r" *… *|: ", text):
+                if not is_said(part, said):
+                    wrong.append(f"runbooks/{file.name}: no program says {part!r}")
+    for text in external - used:
+        wrong.append(f"external-texts.txt: nothing quotes {text}")
+    return number
+
+
+def quotations(page):
+    """What a page quotes, or greps for: of several words."""
+    blocks = re.findall(r"```console\n(.*?)```", page, re.S)
+    for pattern in re.findall(r"\bgrep (?:-\w+ )*'([^']+)'", "\n".join(blocks)):
+        yield from (text for text in pattern.split("|") if " " in text)
+    for text in re.findall(r"`([^`]+)`", re.sub(r"```.*?```", "", page, flags=re.S)):
+        text = " ".join(text.split())
+        if " " in text and text.split()[0] not in COMMANDS and "=" not in text and "(" not in text:
+            yield text
+
+
+def texts():
+    """All strings in the programs' sources, each as its parts around what is put in."""
+    found = []
+    for folder in ("services", "cli"):
+        for path in sorted((ROOT / folder).rglob("src/**/*.rs")):
+            if not {"tests", "testing"} & {path.stem, path.parent.name}:
+                source = path.read_text("utf-8").split("#[cfg(test)]\nmod tests {")[0]
+                strings = (match[2] or match[3] for match in RUST.finditer(source))
+                plain = (re.sub(r"\\\n\s*", "", string) for string in strings if string)
+                found += [re.split(r"\{[^{}]*\}", string) for string in plain]
+    return found
+
+
+def is_said(part, said):
+    """Whether a string has the part, or what comes before a hole is of one and what fills it begins another."""
+    if any(part in piece for pieces in said for piece in pieces):
+        return True
+    before = {piece for pieces in said for piece in pieces[:-1] if piece.strip()}
+    cuts = (match.end() for match in re.finditer(" ", part))
+    return any(
+        any(piece.endswith(part[:cut]) for piece in before) and any(pieces[0].startswith(part[cut:]) for pieces in said)
+        for cut in cuts
+    )
 
 
 def check_alerts(alerts):

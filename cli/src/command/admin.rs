@@ -15,19 +15,19 @@ use crate::{error::Error, options::Options};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// See to the events that a service could not apply
+    /// List, retry and drop dead letters: events that a service could not apply
     #[command(subcommand)]
     DeadLetters(dead_letters::Command),
-    /// Where journal and stream hold different events, take the stream's and park the journal's
+    /// Resolve a fork of journal and stream: keep the stream's events, park the journal's as dead letters
     Fork(restore::Fork),
     /// Move what a service owns from a SQLite file to PostgreSQL
     Move(moving::Move),
-    /// Make the view anew from the streams, without anyone noticing
+    /// Rebuild the CQRS read model by replay of the streams, without downtime
     #[command(subcommand)]
     Rebuild(rebuild::Command),
-    /// Make a source's database again, from its journal and its stream
+    /// Restore a source's database from its journal and its stream
     Restore(restore::Restore),
-    /// Compare streams with their journals, fill damaged ones again, and take over others'
+    /// Compare streams with their journals, refill damaged ones, and adopt others'
     #[command(subcommand)]
     Stream(stream::Command),
 }

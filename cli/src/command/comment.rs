@@ -38,7 +38,7 @@ pub enum Command {
     Get(Get),
     /// List the comments of a post that you may see, oldest first
     List(List),
-    /// Change a comment's body: a new revision, which moderation judges anew
+    /// Change a comment's body: a new revision, which moderation judges again
     Update(Update),
     /// Delete a comment for good; its replies stay
     Delete(Delete),

@@ -47,7 +47,7 @@ pub struct Arguments {
     /// A TOML file with further settings
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Print the configuration that results, and end
+    /// Print the configuration that results, and exit
     #[arg(long)]
     print_config: bool,
     /// Ask the process that listens there whether it is ready, and end with 0 if it is

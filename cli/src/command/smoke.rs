@@ -32,7 +32,7 @@ Examples:
     --query-server http://query:7404
 
 It writes a post and a comment, approves the comment if it is held, reads thread and feed
-back, compares them with what was written, and deletes both again. It ends with 0 if all
+back, compares them with what was written, and deletes both again. It exits with 0 if all
 was as it must be, else with 1. Whoever calls needs the role moderator on the site.";
 
 /// The site that it writes on if none is named.

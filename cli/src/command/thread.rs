@@ -66,7 +66,7 @@ struct Show {
     /// How many replies follow each of them at most
     #[arg(long, value_name = "N")]
     replies: Option<i32>,
-    /// Go on where an earlier page ended
+    /// Continue where an earlier page ended
     #[arg(long, value_name = "TOKEN")]
     page_token: Option<String>,
     /// All comments

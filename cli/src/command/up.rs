@@ -29,9 +29,9 @@ Examples:
   agora up --nats-url nats://127.0.0.1:4222
   agora up --config agora.toml --print-config
 
-What can be set stands in --print-config: in a TOML file, or in the environment as
-AGORA_<SECTION>__<KEY>, such as AGORA_SERVER__LISTEN. Flags come first, then the
-environment, then the file.";
+--print-config shows all settings. Set them in a TOML file, or in the environment as
+AGORA_<SECTION>__<KEY>, such as AGORA_SERVER__LISTEN. Flags override the environment, and
+the environment overrides the file.";
 
 /// What is logged on a terminal. The chassis says itself when NATS comes and goes.
 const QUIET: &str = "warn,async_nats=error";
@@ -57,7 +57,7 @@ pub struct Arguments {
     /// A TOML file with further settings
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Print the configuration that results, and end
+    /// Print the configuration that results, and exit
     #[arg(long)]
     print_config: bool,
 }

@@ -27,7 +27,7 @@ It checks, on a running system, that
   I2  a journal's sequences have no holes and its hash chain verifies
   I3  a stream equals its journal: the same bytes in the same order, nothing extra
   I5  the view equals a fold of the journals up to its checkpoints
-and ends with 0 if all is equal, 1 at a difference, 3 if it cannot check.";
+and exits with 0 if all is equal, 1 at a difference, 3 if it cannot check.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]

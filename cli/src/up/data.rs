@@ -73,7 +73,7 @@ pub fn make_keys(folder: &Folder) -> Result<(), Error> {
             return Ok(());
         }
         return Err(Error::plain(format!(
-            "{} is there and {} is not: put it back, or remove the first and both are made anew",
+            "{} exists and {} does not: restore it, or remove the first to have both created again",
             private.display(),
             public.display()
         )));

@@ -82,8 +82,8 @@ pub async fn until_stuck(
         let is_writable = !matches!(said, Said::CannotWrite(_));
         if !is_writable && full.is_none() && restarts.is_due() {
             restarts.count();
-            tracing::warn!("the NATS server cannot write, and there is room: it is started again");
-            tell(detail, "it could not write and is started again".to_owned());
+            tracing::warn!("the NATS server cannot write though there is room: restarting it");
+            tell(detail, "restarting: it could not write".to_owned());
             return;
         }
         // On a busy machine an answer comes late now and then.

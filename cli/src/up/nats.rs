@@ -70,7 +70,7 @@ fn version(program: &OsString) -> Result<String, Error> {
     })?;
     let output = String::from_utf8_lossy(&output.stdout);
     let Some((version, number)) = parse_version(&output) else {
-        return Err(Error::plain(format!("{name} does not tell its version: {WHAT_TO_DO}")));
+        return Err(Error::plain(format!("{name} does not print its version: {WHAT_TO_DO}")));
     };
     if number < OLDEST {
         return Err(Error::plain(format!("{name} is version {version}, too old: {WHAT_TO_DO}")));

@@ -40,7 +40,7 @@ pub async fn stop_stale(id: u32, config: &Path) -> Result<(), Error> {
     if !is_running(id) || !runs_with(id, config) {
         return Ok(());
     }
-    tracing::warn!(process_id = id, "stopping the nats-server that a killed agora up left");
+    tracing::warn!(process_id = id, "stopping the nats-server left behind by a killed agora up");
     terminate(id);
     if has_ended(id).await {
         return Ok(());

@@ -72,7 +72,7 @@ impl Server {
                     }
                 }
                 Err(error) => {
-                    let cannot = Error::failed("cannot watch over the NATS server");
+                    let cannot = Error::failed("cannot monitor the NATS server");
                     failed.send(cannot(error)).ok();
                 }
             }
@@ -85,7 +85,7 @@ impl Server {
             biased;
             Ok(error) = failure => return Err(error),
             started = process_id.wait_for(|id| *id != 0) => {
-                started.map_err(Error::failed("the NATS server cannot be watched over"))?;
+                started.map_err(Error::failed("the NATS server is not monitored"))?;
             }
         }
         Ok(Self { stop, thread, process_id, detail })
@@ -118,8 +118,8 @@ async fn supervise(setup: &Setup, told: &Told, stop: &CancellationToken) -> Resu
             Ok(started) => started,
             Err(error) if is_first => return Err(error),
             Err(error) => {
-                tracing::error!(error = %error, "the NATS server does not start again");
-                tell(&told.detail, format!("it does not start again: {error}"));
+                tracing::error!(error = %error, "cannot restart the NATS server");
+                tell(&told.detail, format!("cannot restart: {error}"));
                 if stop.run_until_cancelled(sleep(RESTART_DELAY)).await.is_none() {
                     return Ok(());
                 }
@@ -148,8 +148,8 @@ async fn supervise(setup: &Setup, told: &Told, stop: &CancellationToken) -> Resu
                 let status = ended
                     .map(|status| status.to_string())
                     .unwrap_or_else(|error| error.to_string());
-                tracing::error!(status, "the NATS server ended and is started again");
-                tell(&told.detail, format!("it ended and is started again: {status}"));
+                tracing::error!(status, "the NATS server has ended: restarting it");
+                tell(&told.detail, format!("restarting: it has ended: {status}"));
             }
         }
         if stop.run_until_cancelled(sleep(RESTART_DELAY)).await.is_none() {

@@ -135,7 +135,7 @@ fn tables(view: &GetViewDigestResponse, folded: &Digest) -> Vec<Finding> {
     for table in &folded.tables {
         let theirs = view.tables.iter().find(|theirs| theirs.table == table.table);
         let difference: Option<Difference> = match theirs {
-            None => Some("the view does not tell of it".to_owned()),
+            None => Some("the view does not report it".to_owned()),
             Some(theirs) if theirs.rows != table.rows => {
                 Some(format!("the view has {}, the fold {}", theirs.rows, table.rows))
             }

@@ -35,7 +35,7 @@ fn the_view_is_made_anew_and_back() {
     for arguments in [&["admin", "rebuild", "query"][..], &["admin", "rebuild", "query", "--undo"]]
     {
         let made = up.agora(arguments);
-        assert!(made.contains("another view is served, made of 1 event"), "{made}");
+        assert!(made.contains("switched to the new view, rebuilt from 1 event"), "{made}");
         assert!(up.agora(&["feed"]).contains("Hello"));
     }
     up.agora(&["verify"]);

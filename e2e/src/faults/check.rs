@@ -130,8 +130,10 @@ async fn read(client: &Client, source: Source, found: &mut Found) -> Result<Jour
         for row in answer.rows {
             head = head.extend(&row.event);
             if row.sequence != head.sequence.0 || row.hash != head.hash.0.as_slice() {
-                found
-                    .add(format!("I2: the journal of {source} does not chain at {}", row.sequence));
+                found.add(format!(
+                    "I2: the journal of {source} has a broken hash chain at {}",
+                    row.sequence
+                ));
                 return Ok(journal);
             }
             let bytes = row.event;

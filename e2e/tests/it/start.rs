@@ -136,7 +136,7 @@ fn locked_nats(folder: &Path, port: u16, password: &str) -> Result<Process> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whom_nats_does_not_let_in_is_never_ready_and_says_why() -> Result {
-    const REFUSED: &str = "NATS refuses the credentials";
+    const REFUSED: &str = "NATS rejected the credentials";
     let folder = TempDir::new()?;
     let port = free_port()?;
     let mut nats = locked_nats(folder.path(), port, "first")?;

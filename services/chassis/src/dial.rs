@@ -190,7 +190,7 @@ async fn follow<F>(
             }
             // Those that were found before may still be there.
             Ok(_) => {}
-            Err(error) => tracing::debug!(%error, "the addresses of a service are not found"),
+            Err(error) => tracing::debug!(%error, "cannot resolve a service's addresses"),
         }
         tokio::select! {
             () = sleep(every) => {}

@@ -113,7 +113,7 @@ impl Drop for Guard {
     fn drop(&mut self) {
         let Some(traces) = self.traces.take() else { return };
         if let Err(error) = traces.shutdown_with_timeout(trace::FLUSH_TIMEOUT) {
-            tracing::warn!(%error, "traces that waited were not sent");
+            tracing::warn!(%error, "cannot flush the last spans");
         }
     }
 }

@@ -15,7 +15,7 @@ pub enum Error {
     #[error("the site has no such post")]
     PostNotFound,
     /// This service has not heard of the post; the post service knows more.
-    #[error("the post has not been heard of here yet")]
+    #[error("the post has not arrived here yet")]
     PostNotHeardOf,
     /// The post service cannot be asked for a post that is not known here yet.
     #[error("the post is not known here yet, and the post service does not answer")]

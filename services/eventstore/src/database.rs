@@ -84,7 +84,7 @@ impl Arrivals {
         let position = B::position(connection, *service, consumes).await?;
         for source in Source::ALL {
             if position.get(source) < reached.get(source) {
-                tracing::warn!(%source, "the database was put back to an earlier state");
+                tracing::warn!(%source, "the database was restored to an earlier state");
                 watermarks.set(source, position.get(source));
             }
         }

@@ -67,7 +67,7 @@ impl DeadLetter {
             source = %self.source,
             sequence = self.sequence.0,
             error = self.error,
-            "event parked"
+            "event parked as dead letter"
         );
     }
 }
@@ -196,7 +196,9 @@ pub enum Refused {
         sequence: Sequence,
     },
     /// Another one comes first.
-    #[error("event {sequence} of {owner} waits behind event {behind}: see to that one")]
+    #[error(
+        "event {sequence} of {owner} waits behind event {behind}: retry or drop that one first"
+    )]
     Waits {
         /// Whose event.
         owner: Source,
@@ -206,12 +208,10 @@ pub enum Refused {
         behind: Sequence,
     },
     /// The view is made anew or copied: what is applied now, the other one would lack.
-    #[error(
-        "the view is being rebuilt or copied: dead letters can be tried again when that is done"
-    )]
+    #[error("cannot retry dead letters while the view is being rebuilt or copied: try again later")]
     Rebuilding,
     /// The service gives none up.
-    #[error("the {0} service gives no event up: it would differ from all others for ever")]
+    #[error("the {0} service cannot drop dead letters: its state would diverge permanently")]
     Kept(&'static str),
 }
 

@@ -94,9 +94,13 @@ async fn campaign(service: &str, session: &PgConnectOptions, leads: &watch::Send
         gauge.set(0.0);
         let Err(ended) = hold(service, session, leads, &gauge).await;
         if leads.send_replace(false) {
-            tracing::warn!(service, error = chassis::error::chain(&ended), "leads no more");
+            tracing::warn!(service, error = chassis::error::chain(&ended), "lost leadership");
         } else {
-            tracing::info!(service, error = chassis::error::chain(&ended), "cannot be elected");
+            tracing::info!(
+                service,
+                error = chassis::error::chain(&ended),
+                "leader election failed"
+            );
         }
         sleep(PING).await;
     }
@@ -126,7 +130,7 @@ async fn hold(
         if *leads.borrow() {
             timeout(ANSWER, sqlx::query("SELECT 1").execute(&mut connection)).await??;
         } else if timeout(ANSWER, try_lock(&mut connection)).await?? {
-            tracing::info!(service, "leads");
+            tracing::info!(service, "acquired leadership");
             gauge.set(1.0);
             leads.send_replace(true);
         }

@@ -50,7 +50,7 @@ impl Follower {
         let follow = async {
             loop {
                 let Err(error) = self.follow().await;
-                tracing::info!(service = %self.service, %error, "cannot follow the database");
+                tracing::info!(service = %self.service, %error, "cannot listen to the database");
                 sleep(POLL).await;
             }
         };
@@ -93,7 +93,7 @@ impl Follower {
         let mut channel = None;
         while reached.changed().await.is_ok() {
             if let Err(error) = self.tell(&mut channel).await {
-                tracing::debug!(service = %self.service, %error, "cannot notify");
+                tracing::debug!(service = %self.service, %error, "cannot notify the other replicas");
                 sleep(POLL).await;
             }
             sleep(NOTIFY_EVERY).await;

@@ -255,7 +255,7 @@ impl Writer {
         let until = Instant::now() + MAX_HELD;
         for (batch, answer) in cut {
             if error.is_some() {
-                // It cannot be folded either: its consumer begins anew.
+                // It cannot be folded either: its consumer restarting from checkpoint.
                 answers.push(answer);
             } else {
                 self.held.insert(batch.source, Held { batch, answer, until });
@@ -332,7 +332,7 @@ impl Sink for Folder {
 
     async fn rewind(&self, source: Source, _owners: &Owners) -> Result<(), Error> {
         // A view that is being made began with nothing: its maker begins again.
-        Err(Error::internal(format!("{source} has gone back while a view was made of it")))
+        Err(Error::internal(format!("{source} was rewound during the rebuild")))
     }
 }
 

@@ -13,7 +13,7 @@ pub enum Error {
     #[error("the site has no such post")]
     PostNotFound,
     /// The page token goes on under a comment that cannot be seen any more.
-    #[error("the comment that the page token goes on with cannot be seen")]
+    #[error("the comment that the page token continues from is not visible")]
     CommentNotFound,
 }
 

@@ -112,7 +112,7 @@ impl Fallback {
         };
         tell(is_on);
         if changed {
-            tracing::warn!(fallback = is_on, "reads are answered from elsewhere");
+            tracing::warn!(fallback = is_on, "read fallback switched");
         }
         // Whoever is answered from the owners is answered.
         health.set_ready(true, said);

@@ -68,7 +68,7 @@ pub async fn mount(
             .await?;
     let path = slots.serving().map_err(|error| StartError::Other(error.into()))?;
     let mut view = View::open_beside(&path, &slots.letters()).await?;
-    tracing::info!(view = %path.display(), origin = origin.as_str(), "where the view comes from");
+    tracing::info!(view = %path.display(), origin = origin.as_str(), "opening the view");
     origin.tell();
     let readers = view.readers(config.database.readers).await?;
     let letters = view.letters(1).await?;

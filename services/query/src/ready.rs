@@ -105,14 +105,14 @@ impl Readiness {
             }
             let serves = self.complete.get() || self.fallback.as_ref().is_some_and(Fallback::is_on);
             if serves && moved.elapsed() >= STALLED {
-                self.health.set_ready(true, "nothing comes: what there is, is served");
+                self.health.set_ready(true, "no events arrive: serving the view as it is");
             }
         }
         let reached = self.watermarks.reached();
         tracing::info!(position = %reached, "the view has caught up with the streams");
         self.complete.set();
         if let Err(error) = self.folder.complete().await {
-            tracing::warn!(error = %chain(&error), "cannot note that the view is complete");
+            tracing::warn!(error = %chain(&error), "cannot record that the view is complete");
         }
         self.health.set_ready(true, "the view has caught up");
     }
@@ -126,7 +126,7 @@ impl Readiness {
                 // Until an operator decides: nothing of it is waited for.
                 Err(ReadError::Foreign(_)) => ASK_EVERY,
                 Err(error) => {
-                    tracing::debug!(error = %chain(&error), "cannot ask the streams");
+                    tracing::debug!(error = %chain(&error), "cannot read the ends of the streams");
                     LOOK_EVERY
                 }
             };

@@ -177,7 +177,7 @@ impl Rebuilder {
             unfinished || (differs && wanted.accept_differences)
         };
         if is_wanted && !view.missed_repairs().await? {
-            tracing::info!(view = %path.display(), "going on with a view that is there");
+            tracing::info!(view = %path.display(), "resuming rebuild");
             return Ok(Some(view));
         }
         view.close().await?;
@@ -334,7 +334,7 @@ impl Rebuilder {
                 // Then what was folded of it must do.
                 Err(error) => {
                     let error = chassis::error::chain(&error);
-                    tracing::warn!(source = %owner, error, "cannot ask how far it is");
+                    tracing::warn!(source = %owner, error, "cannot read the owner's position");
                 }
             }
         }
@@ -373,7 +373,7 @@ impl Rebuilder {
             let before = reader.replace(pool);
             let mut old = frozen.switch(view).await?;
             old.note_repairs().await?;
-            tracing::info!(old = %old.path().display(), ?origin, "another view is served");
+            tracing::info!(old = %old.path().display(), ?origin, "switched to the new view");
             origin.tell();
             before.close().await;
             let path = old.path().to_owned();

@@ -22,7 +22,7 @@ use crate::{
 pub struct Adopt {
     /// post, comment or moderation
     source: Source,
-    /// The installation that it is taken away from, if it names one
+    /// The installation that the stream names now, if it names one
     #[arg(long, value_name = "INSTALLATION")]
     from: Option<String>,
 }

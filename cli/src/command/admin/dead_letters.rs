@@ -30,20 +30,20 @@ Examples:
   agora admin dead-letters drop moderation comment:1234 --reason 'no text, ticket 17'
   agora admin dead-letters log
 
-Later events of the same post or comment wait behind one that could not be applied; they
-are tried when that one was applied or dropped. The query service drops none, and each of
-its replicas has its own: name them one by one with --query-server.";
+Later events of the same post or comment wait behind a dead letter; they are retried once
+it is applied or dropped. The query service cannot drop any, and each of its replicas has
+its own: name them one by one with --query-server.";
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = EXAMPLES)]
 pub enum Command {
-    /// List what is parked
+    /// List dead letters
     List(Of),
     /// Show one with its event
     Show(One),
-    /// Try to apply one again, and what waits behind it
+    /// Retry one, and what waits behind it
     Retry(Retry),
-    /// Give one up, and try what waits behind it
+    /// Drop one, and retry what waits behind it
     Drop(Drop),
     /// List what was done about dead letters, the newest first
     Log(Log),

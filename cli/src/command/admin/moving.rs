@@ -26,10 +26,10 @@ Examples:
   agora admin move comment --from /var/lib/agora/comment.db
   agora admin move post --data /srv/agora --to postgres://agora@db:5432/post
 
-Stop the service before. The file is only read, and goes on being the service's if the move
-fails. The database must be empty. It is filled in one transaction, which ends when all of it
-was read again and found equal: an interrupted move leaves nothing, and is begun again by the
-same command. One that is done already is checked again.";
+Stop the service before. The file is only read, and stays the service's if the move fails.
+The database must be empty. It is filled in one transaction, which commits once all of it was
+read back and found equal. The command is idempotent: an interrupted move leaves nothing
+behind, and a finished one is verified again.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]

@@ -18,24 +18,24 @@ Examples:
   agora admin rebuild query --undo
   agora admin rebuild query --query-server http://query-1:7404 --token TOKEN
 
-Reads go on meanwhile. The new view is compared with the one that is served, table by
-table, and takes its place; the old one is kept for --undo. Interrupted, by Ctrl-C too, it
-goes on where it was when it is called again. Each replica has a view of its own.";
+Rebuilds the CQRS read model blue/green: reads continue, the new view is compared with the
+served one, table by table, and replaces it; the old one is kept for --undo. After an
+interrupt, such as Ctrl-C, call it again to resume. Each replica has a view of its own.";
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = EXAMPLES)]
 pub enum Command {
-    /// Make the view of the query service anew
+    /// Rebuild the read model of the query service by replay
     Query(Query),
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Query {
-    /// Go back to the view that was served before the last rebuild
+    /// Roll back to the view that was served before the last rebuild
     #[arg(long)]
     undo: bool,
-    /// Serve the new view even if it holds something else than the old one
+    /// Serve the new view even if it differs from the old one
     #[arg(long, conflicts_with = "undo")]
     accept_differences: bool,
 }
@@ -59,7 +59,7 @@ pub async fn run(options: &Options, command: Command) -> Result<(), Error> {
         return Err(Error::plain("the server has ended the rebuild before it was done"));
     }
     let events = render::count(last.done, "event");
-    output::print(style::good(&format!("another view is served, made of {events}")))
+    output::print(style::good(&format!("switched to the new view, rebuilt from {events}")))
 }
 
 const fn doing(phase: RebuildPhase) -> &'static str {

@@ -25,8 +25,8 @@ pub struct Restore {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-What is parked is seen by `agora admin dead-letters list`, and `agora admin dead-letters
-retry` appends it anew: what clients were told is saved, is not lost.")]
+`agora admin dead-letters list` shows the parked events, and `agora admin dead-letters
+retry` appends them again: no acknowledged write is lost.")]
 pub struct Fork {
     /// post, comment or moderation
     source: Source,
@@ -34,13 +34,18 @@ pub struct Fork {
 
 pub async fn restore(options: &Options, Restore { source }: Restore) -> Result<(), Error> {
     let last = run(options, source, false).await?;
-    print(options, source, &last, "made again from its journal and its stream")
+    print(options, source, &last, "restored from its journal and its stream")
 }
 
 pub async fn fork(options: &Options, Fork { source }: Fork) -> Result<(), Error> {
     let last = run(options, source, true).await?;
     let parked = count(last.parked, "event");
-    print(options, source, &last, &format!("made again from its stream, {parked} parked"))
+    print(
+        options,
+        source,
+        &last,
+        &format!("restored from its stream, {parked} parked as dead letters"),
+    )
 }
 
 async fn run(

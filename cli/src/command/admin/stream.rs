@@ -31,8 +31,8 @@ Examples:
   agora admin stream refill comment
   agora admin stream adopt comment
 
-A stream is never deleted unless the journal was proven to hold all that it can still
-show. With replicas, refill asks the one that runs the relay: `status` says which does.
+A stream is deleted only after the journal was verified to hold all that is left of it.
+With replicas, refill needs the leader, which runs the relay: `status` says which it is.
 
 Every stream names the installation that it belongs to. Nobody reads or writes one that
 names another, or none as those that older versions made: after an upgrade from such a
@@ -41,13 +41,13 @@ version, adopt each stream once.";
 #[derive(Debug, Subcommand)]
 #[command(after_help = EXAMPLES)]
 pub enum Command {
-    /// Compare streams with their journals, at the ends that tell
+    /// Compare streams with their journals at both ends
     Status(Status),
-    /// Read a whole stream against its journal; ends with 1 at a difference
+    /// Read a whole stream against its journal; exits with 1 at a difference
     Verify(One),
-    /// Delete a damaged stream and fill it again from the journal
+    /// Delete a damaged stream and refill it from the journal
     Refill(One),
-    /// Take a stream over that names another installation, or none
+    /// Adopt a stream that names another installation, or none
     Adopt(Adopt),
 }
 

@@ -62,7 +62,7 @@ pub enum ConfigError {
         what: String,
     },
     /// The program's own defaults or flags make no configuration: a defect.
-    #[error("the configuration cannot be put together: {0}")]
+    #[error("cannot merge the configuration: {0}")]
     Layers(String),
 }
 

@@ -90,7 +90,10 @@ impl Server {
         drop(listener);
         let all = async { while open.join_next().await.is_some() {} };
         if timeout(drain_timeout, all).await.is_err() {
-            tracing::warn!(connections = open.len(), "connections did not end in time: cut");
+            tracing::warn!(
+                connections = open.len(),
+                "connections did not end in time: closing them"
+            );
             open.shutdown().await;
         }
     }
@@ -134,7 +137,7 @@ impl Connection {
     async fn run(self, stream: TcpStream) {
         let Self { services, builder, max_age, shutdown } = self;
         if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY is not set");
+            tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
         let service = service_fn(move |request| {
             let services = services.clone();
@@ -179,7 +182,7 @@ fn connections(settings: &config::Server) -> Builder<TokioExecutor> {
 }
 
 async fn accept_failed(error: &io::Error) {
-    tracing::warn!(%error, "a connection was not accepted");
+    tracing::warn!(%error, "cannot accept a connection");
     sleep(ACCEPT_PAUSE).await;
 }
 

@@ -30,7 +30,7 @@ pub(super) fn reconnects(client: &async_nats::Client) -> impl Fn() + use<> {
     metrics::describe_counter!(
         "agora_nats_reconnects_total",
         Unit::Count,
-        "How often this process has connected to NATS again after it had lost the connection"
+        "How often this process has reconnected to NATS after it had lost the connection"
     );
     let statistics = client.statistics();
     move || {

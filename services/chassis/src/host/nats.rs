@@ -93,7 +93,7 @@ enum Link {
 }
 
 /// What is wrong then, and what to do.
-const REFUSED: &str = "NATS refuses the credentials: check nats.user and nats.password \
+const REFUSED: &str = "NATS rejected the credentials: check nats.user and nats.password \
                        (AGORA_NATS__USER, AGORA_NATS__PASSWORD), or nats.credentials_file";
 
 /// A connection to NATS that may not be there yet, and what is heard of it.
@@ -131,7 +131,7 @@ impl Nats {
             // Told already. Credentials may be put right on the server, too.
             Link::Refused => {}
             Link::Pending | Link::Failed => {
-                tracing::warn!(url = nats.url, "NATS is not reached; going on without it for now");
+                tracing::warn!(url = nats.url, "NATS is unreachable: starting without it");
             }
         }
         Ok(nats)
@@ -270,15 +270,15 @@ fn hear(event: &Event) -> Option<Link> {
             Some(if is_refusal(error) { Link::Refused } else { Link::Failed })
         }
         Event::SlowConsumer(subscription) => {
-            tracing::error!(subscription, "NATS messages were dropped: a subscription is slow");
+            tracing::error!(subscription, "slow NATS consumer: messages were dropped");
             None
         }
         Event::ServerError(error) => {
-            tracing::error!(%error, "NATS refuses something");
+            tracing::error!(%error, "NATS server error");
             None
         }
         Event::LameDuckMode => {
-            tracing::info!("the nats-server is about to stop");
+            tracing::info!("the nats-server is about to stop (lame duck mode)");
             None
         }
         Event::Draining | Event::Closed => None,

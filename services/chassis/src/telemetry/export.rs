@@ -44,10 +44,10 @@ impl Exporter for Export {
         let endpoint = &self.endpoint;
         match sent {
             Ok(()) if self.fails.swap(false, Ordering::Relaxed) => {
-                tracing::info!(endpoint, "traces are sent again");
+                tracing::info!(endpoint, "trace export recovered");
             }
             Err(error) if !self.fails.swap(true, Ordering::Relaxed) => {
-                tracing::warn!(endpoint, %error, "traces cannot be sent and are lost");
+                tracing::warn!(endpoint, %error, "trace export failed: spans are lost");
             }
             Ok(()) | Err(_) => {}
         }

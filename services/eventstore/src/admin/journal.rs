@@ -73,7 +73,7 @@ pub(crate) struct Journals {
 pub(crate) enum Refused {
     #[error(transparent)]
     Chassis(#[from] Error),
-    #[error("the journal of {0} is not kept by this server")]
+    #[error("this server does not keep the journal of {0}")]
     NotHere(Source),
     #[error("the journal is not compared with its stream yet")]
     NotCompared,

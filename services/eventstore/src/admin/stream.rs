@@ -93,19 +93,19 @@ impl<B: crate::database::Backend> Keeps for Keeper<B> {
 enum Refused {
     #[error(transparent)]
     Chassis(#[from] Error),
-    #[error("the stream of {0} is not filled by this server")]
+    #[error("this server does not publish the stream of {0}")]
     NotHere(Source),
     #[error("another replica runs the relay: ask that one")]
     NotLeading,
     #[error("the stream equals the journal: there is nothing to refill")]
     Healthy,
-    #[error("the stream is left as it is: {0}")]
+    #[error("the stream is unchanged: {0}")]
     NotProven(String),
     #[error(transparent)]
     NotRestored(#[from] RestoreError),
     #[error(transparent)]
     NotAdopted(#[from] AdoptError),
-    #[error("the stream was not filled any further for {} s", PATIENCE.as_secs())]
+    #[error("the refill made no progress for {} s", PATIENCE.as_secs())]
     Stuck,
 }
 

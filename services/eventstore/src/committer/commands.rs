@@ -177,12 +177,12 @@ fn decide<S: Store>(
     };
 
     let Some(last) = drafts.pop() else {
-        return Ok(Decided::Refused(Error::internal("a command made no event").into()));
+        return Ok(Decided::Refused(Error::internal("a command produced no event").into()));
     };
     // A retry looks for an event of the type that its command says.
     let (made, said) = (KindName::of(&last.kind), S::Domain::makes(&item.command));
     if made != said {
-        let text = format!("a command made {made} and not {said}");
+        let text = format!("a command produced {made}, not {said}");
         return Ok(Decided::Refused(Error::internal(text).into()));
     }
     let traceparent = &item.origin.traceparent;

@@ -26,7 +26,7 @@ use chassis::Error;
 const CHUNK: u32 = 1_000;
 /// Why the first of a journal's own events of an aggregate is parked.
 const FORKED: &str =
-    "the stream holds another event under this number: retry appends this one anew";
+    "the stream holds another event at this sequence: retry appends this one again";
 
 /// Work on all events of a source.
 pub(crate) enum Anew {
@@ -66,7 +66,7 @@ impl<S: Store> Committer<S> {
         owners: &consumer::Owners,
     ) -> Result<(), Error> {
         let to = owners.head(source).await.map_err(Error::internal)?;
-        tracing::warn!(%source, to = to.sequence.0, "rewinding: gathering the owner's events");
+        tracing::warn!(%source, to = to.sequence.0, "rewinding: fetching the owner's events");
         self.begin_gathering(source).await?;
         let mut rows = owners.read(source, Sequence(1)).await.map_err(Error::internal)?;
         let mut gathered = Checkpoint::ZERO;
@@ -82,7 +82,7 @@ impl<S: Store> Committer<S> {
         }
         if gathered != to {
             return Err(Error::internal(format!(
-                "the owner's journal of {source} does not chain up to {}",
+                "the owner's journal of {source} has a broken hash chain before {}",
                 to.sequence
             )));
         }
@@ -103,7 +103,7 @@ impl<S: Store> Writer<S> {
             }
             // What a rewind causes goes on from the journal, which must lack nothing.
             Anew::Rewind(..) if !self.is_open() => {
-                return Err(Error::NotCompared("a rewind waits".into()));
+                return Err(Error::NotCompared("a rewind is pending".into()));
             }
             // However long it takes: it is one transaction over everything.
             Anew::Rewind(source, to) => self.rewind(source, to).await,
@@ -214,7 +214,7 @@ impl<S: Store> Writer<S> {
         tracing::warn!(
             source = %S::Domain::SOURCE,
             to = head.sequence.0,
-            "the database is made again"
+            "database restored"
         );
         Ok(())
     }

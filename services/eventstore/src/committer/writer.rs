@@ -60,20 +60,20 @@ pub(crate) struct Writer<S: Store> {
 pub(super) enum CommitError {
     #[error("the database failed")]
     Database(#[from] sqlx::Error),
-    #[error("an event cannot be folded")]
+    #[error("cannot fold an event")]
     Event(#[source] ApplyError),
-    #[error("the checkpoint of {0} has moved: another process applies its events too")]
+    #[error("checkpoint of {0} changed underneath: another process applies its events, too")]
     CheckpointMoved(Source),
-    #[error("the database has changed: {0}")]
+    #[error("database history changed: {0}")]
     Reverted(String),
     #[error("the database did not answer within {} s", .0.as_secs())]
     TimedOut(Duration),
     #[error(
-        "more than {MAX_PARKED} events of {0} would be parked: see to those that are, with \
+        "more than {MAX_PARKED} events of {0} would be parked: retry or drop the parked ones, see \
          `agora admin dead-letters list`"
     )]
     TooManyParked(Source),
-    #[error("event {found} does not chain to the journal, which goes on with {expected}")]
+    #[error("event {found} does not continue the journal: expected {expected}")]
     NotChained { expected: Sequence, found: Sequence },
 }
 
@@ -272,7 +272,8 @@ impl<S: Store> Writer<S> {
         if head.sequence < seen && !failpoint!(BackupUnnoticed) {
             self.rollback().await;
             self.watermarks.revert(S::Domain::SOURCE, head.sequence);
-            let found = format!("its journal ends with {}, and ended with {seen}", head.sequence);
+            let found =
+                format!("its journal ends with {}, and ended with {seen} before", head.sequence);
             return Err(self.reverted(found));
         }
         Ok(head)
@@ -295,7 +296,7 @@ impl<S: Store> Writer<S> {
         self.connection = self.options.connect().await?;
         let identity = S::Backend::identity(&mut self.connection).await?;
         self.is_lost = false;
-        tracing::info!(source = %S::Domain::SOURCE, "connected to the database again");
+        tracing::info!(source = %S::Domain::SOURCE, "reconnected to the database");
         if identity != self.identity {
             let found = format!("its history was {:?} and is {identity:?}", self.identity);
             self.identity = identity;
@@ -307,9 +308,9 @@ impl<S: Store> Writer<S> {
     /// The database may lack what it held: writes wait until its journal was compared with
     /// the stream again.
     fn reverted(&self, found: String) -> CommitError {
-        tracing::warn!(source = %S::Domain::SOURCE, found, "another state of the database");
+        tracing::warn!(source = %S::Domain::SOURCE, found, "database history changed (restore or failover)");
         self.reverts.send_modify(|count| *count += 1);
-        self.gate.send_replace(Gate::Comparing(format!("the database has changed: {found}")));
+        self.gate.send_replace(Gate::Comparing(format!("database history changed: {found}")));
         CommitError::Reverted(found)
     }
 
@@ -374,7 +375,7 @@ impl<S: Store> Writer<S> {
         let Some(LockedFile { path, .. }) = &self.file else { return };
         let large = std::fs::metadata(wal_path(path)).is_ok_and(|file| file.len() > MAX_WAL_BYTES);
         if large && let Err(error) = S::Backend::restart_wal(&mut self.connection).await {
-            tracing::warn!(%error, "cannot restart the WAL");
+            tracing::warn!(%error, "cannot checkpoint the WAL");
         }
     }
 }

@@ -45,7 +45,9 @@ struct Known {
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
     /// Its address is not known.
-    #[error("it is not known where the journal of {0} is: set owners.{0}_url (AGORA_OWNERS__…)")]
+    #[error(
+        "the owner of the journal of {0} is not configured: set owners.{0}_url (AGORA_OWNERS__…)"
+    )]
     Unknown(Source),
     /// It cannot be read, or was not compared with its stream yet.
     #[error("the journal cannot be read")]
@@ -57,10 +59,10 @@ pub enum AskError {
     #[error("owners.token_file")]
     Token(#[from] dial::NoToken),
     /// A row does not chain to the one before.
-    #[error("the journal of {0} does not chain at {1}")]
+    #[error("the journal of {0} has a broken hash chain at {1}")]
     Broken(Source, Sequence),
     /// A row is none.
-    #[error("the owner sends rows that cannot be read")]
+    #[error("the owner sent unreadable rows")]
     Malformed,
 }
 

@@ -84,8 +84,8 @@ pub enum ReadError {
         #[source]
         why: Box<ReadError>,
     },
-    /// The owner's journal has not what was applied here.
-    #[error("the owner of stream {stream} has not what was applied here, up to {applied}")]
+    /// The owner's journal lacks what was applied here.
+    #[error("the owner of stream {stream} lacks what was applied here, up to {applied}")]
     Ahead {
         /// Its name.
         stream: &'static str,
@@ -200,7 +200,7 @@ async fn look(
         return Err(ReadError::Damaged { stream, sequence: last, what: "messages are missing" });
     }
     if last > applied_to && silent_at.replace(applied) == Some(applied) {
-        let what = "it is not delivered";
+        let what = "the message is not delivered";
         return Err(ReadError::Damaged { stream, sequence: applied.sequence.next().0, what });
     }
     Ok(())
@@ -213,7 +213,8 @@ const fn name(source: Source) -> &'static str {
 /// The stream of a source, if it is there and this installation's.
 async fn find(bus: &Bus, source: Source) -> Result<stream::Stream, ReadError> {
     let found = bus.stream(source).await.map_err(|error| read_error(source, error))?;
-    let absent = || ReadError::Unavailable { stream: name(source), source: "it is absent".into() };
+    let absent =
+        || ReadError::Unavailable { stream: name(source), source: "the message is missing".into() };
     found.ok_or_else(absent)
 }
 

@@ -84,7 +84,7 @@ pub enum Ended {
     #[error("cannot read")]
     Read(#[from] ReadError),
     /// The sink was rewound, or made again.
-    #[error("what was applied is not what it was")]
+    #[error("checkpoint changed underneath")]
     Moved,
     /// The sink cannot take the events.
     #[error("cannot apply")]
@@ -165,15 +165,15 @@ impl<K: Sink> Consumer<K> {
             match ended {
                 // While a stream or NATS is absent this repeats: not worth a warning.
                 Ended::Read(ReadError::Unavailable { .. }) => {
-                    tracing::info!(source = %self.source, error = %text, "consumer waits");
+                    tracing::info!(source = %self.source, error = %text, "consumer waiting");
                 }
                 Ended::Read(ReadError::Foreign(_)) => continue,
                 Ended::Read(ReadError::Replaced { .. }) => {
-                    tracing::warn!(source = %self.source, error = %text, "trying the stream again");
+                    tracing::warn!(source = %self.source, error = %text, "retrying the stream");
                     continue;
                 }
                 Ended::Moved => {
-                    tracing::info!(source = %self.source, error = %text, "consumer begins anew");
+                    tracing::info!(source = %self.source, error = %text, "consumer restarting from checkpoint");
                     continue;
                 }
                 Ended::Read(ReadError::Ahead { .. }) => {

@@ -28,7 +28,7 @@ const SURE: Duration = Duration::from_secs(1);
 /// Why the owner was of no help.
 #[derive(Debug, thiserror::Error)]
 enum Helpless {
-    #[error("cannot ask the owner")]
+    #[error("cannot read from the owner")]
     Ask(#[from] AskError),
     #[error("stopped")]
     Stopped,
@@ -51,7 +51,7 @@ pub(super) async fn follow(
     }
     let stream = Stream::of(source, 1, -1).name;
     let error = chassis::error::chain(&why);
-    tracing::warn!(%source, applied = applied.sequence.0, error, "asking the owner");
+    tracing::warn!(%source, applied = applied.sequence.0, error, "reading from the owner");
     owners.suspect(source);
     match read_owner(owners, source, &mut applied, events).await {
         Ok(Verdict::Same) => ReadError::Replaced { stream, why: Box::new(why) },
@@ -59,7 +59,7 @@ pub(super) async fn follow(
         Err(Helpless::Stopped) => ReadError::Stopped,
         Err(Helpless::Ask(error)) => {
             let error = chassis::error::chain(&error);
-            tracing::warn!(%source, error, "the owner is of no help");
+            tracing::warn!(%source, error, "owner unavailable");
             why
         }
     }

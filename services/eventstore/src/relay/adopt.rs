@@ -28,11 +28,11 @@ pub(crate) struct Adopted {
 pub(crate) enum AdoptError {
     #[error(transparent)]
     Chassis(#[from] Error),
-    #[error("there is no stream: the relay makes it")]
+    #[error("there is no stream: the relay creates it")]
     Absent,
     #[error("{}", not_from(*.of, .from.as_deref(), *.messages))]
     NotFrom { of: Source, from: Option<String>, messages: u64 },
-    #[error("the stream is left as it is: {0}")]
+    #[error("the stream is unchanged: {0}")]
     Differs(String),
 }
 
@@ -87,7 +87,7 @@ impl<B: Backend> Keeper<B> {
             from = theirs.as_deref().unwrap_or_default(),
             messages = extent.messages,
             journal = journal.0,
-            "taking the stream over, as an operator has ordered"
+            "adopting the stream, as ordered by an operator"
         );
         self.remote.adopt().await.map_err(CompareError::Stream)?;
         Ok(adopted(theirs))

@@ -109,10 +109,10 @@ impl<B: Backend> Keeper<B> {
             Finding::Absent => "there is no stream".to_owned(),
             Finding::Shorter(end) if end.sequence == journal => "equal at both ends".to_owned(),
             Finding::Shorter(end) => {
-                format!("equal up to {}, the rest is to be published", end.sequence)
+                format!("equal up to {}, the rest is published next", end.sequence)
             }
             Finding::Longer { stream, .. } => {
-                format!("the stream goes on to {stream}: its tail is to be imported")
+                format!("the stream is ahead, at {stream}: its tail is imported next")
             }
             Finding::Foreign(what) | Finding::Differs(what) | Finding::Damaged { what, .. } => what,
         };
@@ -125,7 +125,7 @@ impl<B: Backend> Keeper<B> {
         progress: &(dyn Fn(u64, u64, u64) + Send + Sync),
     ) -> Result<Proof, Error> {
         let Some(extent) = self.remote.extent().await.map_err(CompareError::from)? else {
-            let found = "there is no stream: the relay makes it".to_owned();
+            let found = "there is no stream: the relay creates it".to_owned();
             return Ok(Proof { compared: 0, damaged: 0, is_held: true, found });
         };
         let verified = verify::<B>(&self.remote, &self.readers, extent, progress).await?;
@@ -139,7 +139,9 @@ impl<B: Backend> Keeper<B> {
             Verified::Differs(at) => {
                 (0, false, format!("the stream holds another event at {at} than the journal"))
             }
-            Verified::Broken(at) => (0, false, format!("the journal does not chain at {at}")),
+            Verified::Broken(at) => {
+                (0, false, format!("the journal has a broken hash chain at {at}"))
+            }
             Verified::TooShort(end) => {
                 (0, false, format!("the journal ends with {end}, before the stream"))
             }

@@ -63,15 +63,15 @@ pub(crate) struct Restored {
 pub(crate) enum RestoreError {
     #[error(transparent)]
     Chassis(#[from] Error),
-    #[error("there is no stream: the relay makes it")]
+    #[error("there is no stream: the relay creates it")]
     Absent,
     #[error("the stream does not verify")]
     Unverified(#[source] ReadError),
     #[error("the stream was silent for {} s", SILENCE.as_secs())]
     Silent,
     #[error(
-        "the journal does not chain at {0}: if the stream verifies, take the database away and \
-         start the service, which makes it again from the stream"
+        "the journal has a broken hash chain at {0}: if the stream verifies, remove the database and \
+         start the service, which restores it from the stream"
     )]
     Broken(Sequence),
     #[error(
@@ -124,7 +124,7 @@ impl<B: Backend> Keeper<B> {
             stream = self.remote.name(),
             kept = if fork { equal.sequence.0 } else { head.sequence.0 },
             fork,
-            "making the database again"
+            "restoring the database"
         );
         self.remakes.remake(fork.then_some(equal)).await?;
         Ok(if fork {

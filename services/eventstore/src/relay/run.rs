@@ -90,7 +90,7 @@ enum Ended {
     Missing { what: String, stream: Extent },
     #[error("cannot delete the damaged stream")]
     Delete(#[source] StreamError),
-    #[error("cannot make the stream")]
+    #[error("cannot create the stream")]
     Create(#[source] async_nats::Error),
     #[error("cannot import the stream's tail")]
     Import(#[source] Error),
@@ -104,15 +104,15 @@ enum Ended {
     Foreign(String),
     #[error("the stream has changed")]
     Changed,
-    #[error("the database has changed")]
+    #[error("database history changed")]
     Reverted,
-    #[error("the replica that leads is to {0}")]
+    #[error("waiting for the leader to {0}")]
     NotLeading(&'static str),
-    #[error("an operator has ordered something")]
+    #[error("an operator gave an order")]
     Ordered,
-    #[error("this replica leads now")]
+    #[error("this replica was elected")]
     Elected,
-    #[error("another replica leads now")]
+    #[error("this replica was deposed")]
     Deposed,
 }
 
@@ -199,12 +199,12 @@ impl<S: Store> Relay<S> {
                     }
                 }
                 Ended::Elected | Ended::Deposed => {
-                    tracing::info!(source = %S::Domain::SOURCE, reason = %text, "relay turns");
+                    tracing::info!(source = %S::Domain::SOURCE, reason = %text, "relay leadership changed");
                     continue;
                 }
                 Ended::Reverted => {
                     self.agreed = false;
-                    tracing::warn!(error = %text, "writes wait");
+                    tracing::warn!(error = %text, "writes paused");
                     self.health.set_ready(false, &text);
                     continue;
                 }
@@ -306,13 +306,13 @@ impl<S: Store> Relay<S> {
                     return Ok(journal);
                 }
                 Finding::Absent if !self.leadership.is_held() => {
-                    return Err(Ended::NotLeading("make the stream"));
+                    return Err(Ended::NotLeading("create the stream"));
                 }
                 Finding::Longer { .. } if !self.leadership.is_held() => {
                     return Err(Ended::NotLeading("import the stream's tail"));
                 }
                 Finding::Absent => {
-                    tracing::info!(stream = self.remote.name(), "stream is absent: making it");
+                    tracing::info!(stream = self.remote.name(), "stream missing: creating it");
                     self.remote.create().await.map_err(Ended::Create)?;
                     self.damage.within(false);
                 }
@@ -337,23 +337,27 @@ impl<S: Store> Relay<S> {
         }
 
         failpoint!(RefillWithoutProof => return self.remote.delete().await.map_err(Ended::Delete));
-        tracing::warn!(stream = self.remote.name(), what, "verifying the journal to refill it");
+        tracing::warn!(
+            stream = self.remote.name(),
+            what,
+            "verifying the journal before refilling the stream"
+        );
         match verify::<S::Backend>(&self.remote, &self.readers, stream, &|_, _, _| {}).await? {
             Verified::Held { damaged } => {
                 tracing::warn!(
                     stream = self.remote.name(),
                     damaged,
                     of = stream.last.0,
-                    "the journal holds everything: the stream is made anew"
+                    "the journal holds everything: recreating the stream"
                 );
                 self.remote.delete().await.map_err(Ended::Delete)
             }
             Verified::Differs(at) => {
                 Err(Ended::Halted(format!("{what}; and at {at} it holds another event")))
             }
-            Verified::Broken(at) => {
-                Err(Ended::Halted(format!("{what}; and the journal does not chain at {at}")))
-            }
+            Verified::Broken(at) => Err(Ended::Halted(format!(
+                "{what}; and the journal has a broken hash chain at {at}"
+            ))),
             Verified::TooShort(end) => {
                 let what = format!("{what}; and the journal ends with {end}, before it");
                 Err(Ended::Damaged { what, may_write: false })
@@ -477,9 +481,9 @@ impl<S: Store> Relay<S> {
             Verified::Differs(at) => {
                 Some(Ended::Halted(format!("stream {name} holds another event at {at}")))
             }
-            Verified::Broken(at) => {
-                Some(Ended::Halted(format!("the journal of {name} does not chain at {at}")))
-            }
+            Verified::Broken(at) => Some(Ended::Halted(format!(
+                "the journal of {name} has a broken hash chain at {at}"
+            ))),
         })
     }
 

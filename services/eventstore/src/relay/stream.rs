@@ -49,7 +49,7 @@ impl Extent {
     /// As far as the servers of the stream agree on who leads.
     fn of(info: &Info) -> Result<Self, async_nats::Error> {
         if !info.cluster.as_ref().is_none_or(is_led) {
-            return Err("the stream has no leader that the others know".into());
+            return Err("the stream has no leader".into());
         }
         let state = &info.state;
         Ok(Self {

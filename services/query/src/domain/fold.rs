@@ -15,7 +15,7 @@ use chassis::{
 
 use super::{Comment, Post, Revision};
 
-/// Why an event cannot be folded.
+/// Why cannot fold an event.
 #[derive(Debug, thiserror::Error)]
 pub enum FoldError {
     /// Its content cannot be opened here.

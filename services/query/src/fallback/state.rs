@@ -72,9 +72,9 @@ impl State {
     /// What is said of it, in words.
     pub(super) const fn said(&self) -> &'static str {
         match (self.on, self.rest.is_some()) {
-            (true, false) => "the view is behind: the owners answer",
-            (true, true) => "the view is behind, and the owners do not answer",
-            (false, true) => "the owners do not answer",
+            (true, false) => "the view is behind: reads fall back to the owners",
+            (true, true) => "the view is behind, and the circuit breaker to the owners is open",
+            (false, true) => "the circuit breaker to the owners is open",
             (false, false) => "the view answers",
         }
     }

@@ -56,7 +56,7 @@ impl Beside {
                         Ended::Read(ReadError::Unavailable { .. }) => {}
                         Ended::Read(_) | Ended::Moved | Ended::Apply(_) => return ended,
                     }
-                    tracing::info!(%source, error = %chain(&ended), "the new view waits");
+                    tracing::info!(%source, error = %chain(&ended), "rebuild waiting");
                     sleep(PAUSE).await;
                 }
             });

@@ -16,17 +16,17 @@ pub(crate) enum RebuildError {
     Chassis(#[from] chassis::Error),
     #[error("the view is being rebuilt or copied already")]
     Running,
-    #[error("whoever asked for the rebuild has left: ask again, and it goes on where it was")]
+    #[error("the caller has disconnected: call again to resume the rebuild")]
     Abandoned,
-    #[error("there is no older view to go back to")]
+    #[error("there is no previous view to roll back to")]
     NoOldView,
     #[error(
-        "the new view differs from the one that is served, in {}: it is kept, and served if you \
+        "the new view differs from the one that is served, in {}: it is kept, and served once you \
          accept the differences",
         .0.join(", ")
     )]
     Differs(Vec<String>),
-    #[error("so much is written that the new view never catches up: try again later")]
+    #[error("the new view cannot catch up with the writes: try again later")]
     TooBusy,
     #[error("cannot read the streams")]
     Stream(#[from] ReadError),

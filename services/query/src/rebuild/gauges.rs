@@ -15,7 +15,7 @@ impl Gauges {
         metrics::describe_gauge!(
             "agora_rebuild_running",
             Unit::Count,
-            "1 while a view is made beside the one that is served"
+            "1 while a view is rebuilt beside the one that is served"
         );
         metrics::describe_gauge!(
             "agora_rebuild_phase",
@@ -25,12 +25,12 @@ impl Gauges {
         metrics::describe_gauge!(
             "agora_rebuild_done_events",
             Unit::Count,
-            "How many events the view that is being made has folded"
+            "How many events a running rebuild has folded"
         );
         metrics::describe_gauge!(
             "agora_rebuild_total_events",
             Unit::Count,
-            "How many events the view that is being made has to fold"
+            "How many events a running rebuild has to fold"
         );
         drop(Self::start());
     }

@@ -42,15 +42,15 @@ enum FetchError {
     Connect(#[from] tonic::transport::Error),
     #[error("snapshot.token_file")]
     Token(#[from] NoToken),
-    #[error("it gives none: {}", .0.message())]
+    #[error("it provides none: {}", .0.message())]
     Refused(Box<Status>),
     #[error("it does not answer in time")]
     Silent,
-    #[error("it sends something else than it says: {0}")]
+    #[error("its data does not match its header: {0}")]
     Malformed(&'static str),
     #[error("it is a replica of another installation, {0}")]
     Foreign(String),
-    #[error("it cannot be gone on with")]
+    #[error("it cannot be resumed")]
     Copy(#[from] CopyError),
     #[error("its file cannot be written")]
     File(#[from] io::Error),
@@ -102,19 +102,19 @@ pub(super) async fn fetch(
     loop {
         let mut is_busy = false;
         let addresses = peers.target.addresses().await.unwrap_or_else(|error| {
-            tracing::info!(%error, "no peer is found");
+            tracing::info!(%error, "no peer found");
             Default::default()
         });
         for peer in addresses.into_iter().filter(|peer| !is_own(*peer, listens.port())) {
-            tracing::info!(%peer, "asking for a snapshot");
+            tracing::info!(%peer, "requesting a snapshot");
             match fetch_from(peers, peer, slots, view).await {
                 Ok(position) => {
-                    tracing::info!(%peer, %position, "the view is a snapshot of a peer's");
+                    tracing::info!(%peer, %position, "view restored from a peer's snapshot");
                     return Ok(true);
                 }
                 Err(error) => {
                     is_busy |= error.is_busy();
-                    tracing::warn!(%peer, error = chain(&error), "no snapshot is taken");
+                    tracing::warn!(%peer, error = chain(&error), "cannot use the peer's snapshot");
                 }
             }
         }
@@ -150,7 +150,7 @@ async fn fetch_from(
     receive(&path, &header, &mut messages).await?;
     let position = store::check(&path).await?;
     if position.to_string() != header.position {
-        return Err(FetchError::Malformed("its checkpoints are others"));
+        return Err(FetchError::Malformed("its checkpoints differ"));
     }
     // First what is parked: with it alone a view can still be made from the streams.
     store::unpack(&path, &slots.letters()).await?;
@@ -185,7 +185,7 @@ async fn receive(
         return Err(FetchError::Malformed("it is shorter"));
     }
     if header.hash != hasher.finalize().as_bytes() {
-        return Err(FetchError::Malformed("its hash is another"));
+        return Err(FetchError::Malformed("its hash differs"));
     }
     Ok(())
 }

@@ -47,7 +47,7 @@ pub(crate) struct Giver {
 pub(crate) enum SnapshotError {
     #[error(transparent)]
     Chassis(#[from] chassis::Error),
-    #[error("another replica is given a snapshot")]
+    #[error("another replica is being sent a snapshot")]
     Running,
     #[error("the view is being rebuilt")]
     Rebuilding(#[source] RebuildError),
@@ -59,7 +59,7 @@ pub(crate) enum SnapshotError {
     Copy(#[from] OpenError),
     #[error("cannot read the snapshot")]
     Sql(#[from] sqlx::Error),
-    #[error("whoever asked for the snapshot has left, or takes it too slowly")]
+    #[error("the receiver has disconnected, or reads too slowly")]
     Abandoned,
 }
 
@@ -116,11 +116,11 @@ impl Giver {
                 () = giver.shutdown.cancelled() => Err(chassis::Error::ShuttingDown.into()),
             };
             if let Err(error) = slots::remove(&giver.slots.copied()) {
-                tracing::warn!(%error, "a snapshot's file is left until the next start");
+                tracing::warn!(%error, "cannot delete the snapshot's file: it stays until the next start");
             }
             if let Err(error) = given {
                 let error = status(error);
-                tracing::warn!(error = error.message(), "no snapshot was given");
+                tracing::warn!(error = error.message(), "cannot send a snapshot");
                 receiver.send(Err(error)).await.ok();
             }
             drop(giving);
@@ -144,7 +144,7 @@ impl Giver {
 
         let Description { schema_version, position } = store::describe(&path).await?;
         let (size, hash) = hash(&path).await?;
-        tracing::info!(%position, size, "a replica is given a snapshot");
+        tracing::info!(%position, size, "sending a snapshot to a replica");
         let header = SnapshotHeader {
             size,
             hash: hash.as_bytes().to_vec(),

@@ -64,11 +64,11 @@ pub enum Error {
     #[error("the view's database failed")]
     Database(#[from] sqlx::Error),
     /// A batch does not follow what was applied.
-    #[error("the checkpoint of {0} has moved")]
+    #[error("checkpoint of {0} changed underneath")]
     CheckpointMoved(Source),
     /// A source's events fail one after the other.
     #[error(
-        "more than {MAX_PARKED} events of {0} would be parked: see to those that are, with \
+        "more than {MAX_PARKED} events of {0} would be parked: retry or drop the parked ones, see \
          `agora admin dead-letters list`"
     )]
     TooManyParked(Source),
