@@ -47,6 +47,15 @@ fn is_halted(status: &Status, why: &str) -> bool {
     reason.as_deref() == Some("WRITES_HALTED") && status.message().contains(why)
 }
 
+/// Waits until it shows that comments are taken: it is looked every 5 seconds.
+async fn comments_are_taken(system: &System) -> Result {
+    wait_until("writes to be open", || async {
+        let exposed = Exposed::by(system, Service::Comment).await;
+        exposed.get("agora_writes_open", &[("source", "comment")]) == Some(1.0)
+    })
+    .await
+}
+
 /// Waits until comments are refused because of the stream, and for this reason.
 async fn comments_stop(system: &System, post: &str, why: &str) -> Result {
     // Tried before, one would be taken.
@@ -193,6 +202,7 @@ async fn a_stream_of_an_older_version_waits_until_it_is_adopted() -> Result {
     let post = create_post(&mut system.client("ada", Role::Author)?, "older").await?;
     let mut all = Writers::start(&system, &post, 200)?.finish().await?;
     quiet(&system).await?;
+    comments_are_taken(&system).await?;
     // What those hold that never knew of names.
     let mut config = comment_stream(&system).await?.config;
     config.metadata.remove(Stream::INSTALLATION_KEY);
@@ -224,6 +234,7 @@ async fn a_stream_that_another_one_made_meanwhile_is_left_to_it() -> Result {
     let post = create_post(&mut system.client("ada", Role::Author)?, "meanwhile").await?;
     let mut all = Writers::start(&system, &post, 200)?.finish().await?;
     quiet(&system).await?;
+    comments_are_taken(&system).await?;
     let jetstream = system.access.jetstream().await?;
     let mut config = comment_stream(&system).await?.config;
     let name = config.name.clone();
