@@ -232,11 +232,11 @@ def is_said(part, said):
     if any(part in piece for pieces in said for piece in pieces):
         return True
     before = {piece for pieces in said for piece in pieces[:-1] if piece.strip()}
-    cuts = (match.end() for match in re.finditer(" ", part))
-    return any(
-        any(piece.endswith(part[:cut]) for piece in before) and any(pieces[0].startswith(part[cut:]) for pieces in said)
-        for cut in cuts
-    )
+    for space in re.finditer(" ", part):
+        head, tail = part[: space.end()], part[space.end() :]
+        if any(piece.endswith(head) for piece in before) and any(pieces[0].startswith(tail) for pieces in said):
+            return True
+    return False
 
 
 def check_alerts(alerts):

@@ -16,9 +16,9 @@ Examples:
   agora serve query --listen 127.0.0.1:0 --http-listen 127.0.0.1:0
   agora serve moderation --print-config
 
-What can be set stands in --print-config: in a TOML file, or in the environment as
-AGORA_<SECTION>__<KEY>, such as AGORA_DATABASE__PATH. Flags come first, then the
-environment, then the file.
+--print-config shows all settings. Set them in a TOML file, or in the environment as
+AGORA_<SECTION>__<KEY>, such as AGORA_DATABASE__PATH. Flags override the environment, and
+the environment overrides the file.
 
 Post, comment and moderation keep their events in PostgreSQL if AGORA_DATABASE__URL names a
 database of their own, such as postgres://user:password@host:5432/post; several processes of
