@@ -7,9 +7,11 @@
 
 mod commands;
 mod consume;
+mod gather;
 mod import;
 mod log;
 mod queue;
+mod rebuild;
 mod repair;
 mod rewind;
 #[cfg(test)]
@@ -19,7 +21,7 @@ mod writer;
 use std::sync::Arc;
 
 use bus_schema::{Checkpoint, Source};
-use rewind::Anew;
+use gather::Anew;
 use sqlx::Pool;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
