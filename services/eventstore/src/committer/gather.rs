@@ -5,7 +5,7 @@ use bus_schema::{Checkpoint, Source};
 use tokio::time::timeout;
 
 use super::{
-    Committer, hand_over,
+    Committer, Upkeep, hand_over,
     writer::{CommitError, Writer},
 };
 use crate::{
@@ -36,12 +36,12 @@ pub(crate) enum Anew {
 impl<S: Store> Committer<S> {
     /// Forgets what was gathered of a source.
     pub(crate) async fn begin_gathering(&self, source: Source) -> Result<(), Error> {
-        hand_over(&self.anew, Anew::Begin(source)).await?
+        hand_over(&self.inner.upkeep, Upkeep::Anew, Anew::Begin(source)).await?
     }
 
     /// Gathers rows for [`Self::remake`].
     pub(crate) async fn gather(&self, source: Source, rows: Vec<Row>) -> Result<(), Error> {
-        hand_over(&self.anew, Anew::Gather(source, rows)).await?
+        hand_over(&self.inner.upkeep, Upkeep::Anew, Anew::Gather(source, rows)).await?
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use bus_schema::{Checkpoint, Event, Sequence, Source};
 
 use super::{
-    Committer,
+    Committer, Upkeep,
     gather::{Anew, CHUNK, chained},
     hand_over,
     writer::{CommitError, Writer},
@@ -27,7 +27,7 @@ impl<S: Store> Committer<S> {
     /// Makes the state again, from the journal up to `keep` and from what was gathered;
     /// what the journal holds after that is parked. Without `keep` from the whole journal.
     pub(crate) async fn remake(&self, keep: Option<Checkpoint>) -> Result<(), Error> {
-        hand_over(&self.anew, Anew::Remake(keep)).await?
+        hand_over(&self.inner.upkeep, Upkeep::Anew, Anew::Remake(keep)).await?
     }
 }
 

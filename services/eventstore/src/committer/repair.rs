@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::{
-    Committer, hand_over,
+    Committer, Delivered, hand_over,
     log::Log,
     writer::{CommitError, Writer},
 };
@@ -25,7 +25,7 @@ use chassis::Error;
 
 impl<S: Store> Repairs for Committer<S> {
     fn repair(&self, repair: Repair) -> BoxFuture<'_, Result<Repaired, Refused>> {
-        Box::pin(async move { hand_over(&self.repairs, repair).await? })
+        Box::pin(async move { hand_over(&self.inner.deliveries, Delivered::Repair, repair).await? })
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use bus_schema::{Checkpoint, Sequence, Source};
 
 use super::{
-    Committer,
+    Committer, Upkeep,
     gather::{Anew, CHUNK, chained},
     hand_over,
     writer::{CommitError, Writer},
@@ -49,7 +49,7 @@ impl<S: Store> Committer<S> {
                 to.sequence
             )));
         }
-        hand_over(&self.anew, Anew::Rewind(source, to)).await?
+        hand_over(&self.inner.upkeep, Upkeep::Anew, Anew::Rewind(source, to)).await?
     }
 }
 

@@ -210,7 +210,7 @@ fn mark(hash: u8) -> RequestMark {
 }
 
 async fn journal(committer: &Committer<Table>) -> Vec<Event> {
-    let mut connection = committer.readers.acquire().await.unwrap();
+    let mut connection = committer.inner.readers.acquire().await.unwrap();
     let rows = Sqlite::rows(&mut connection, Sequence(1), 10_000).await.unwrap();
     let mut head = Checkpoint::ZERO;
     let events = rows.into_iter().map(|row| {
@@ -260,7 +260,7 @@ fn body(text: &str) -> Kind {
 
 /// The numbers of a source's letters.
 async fn parked(committer: &Committer<Table>) -> Vec<u64> {
-    let mut connection = committer.readers.acquire().await.unwrap();
+    let mut connection = committer.inner.readers.acquire().await.unwrap();
     let letters = Sqlite::letters(&mut connection, Source::Comment, Sequence::ZERO, 100).await;
     letters.unwrap().into_iter().map(|letter| letter.sequence.0).collect()
 }

@@ -28,7 +28,7 @@ async fn a_poisoned_event_is_parked_and_what_follows_it_waits() {
     assert_eq!(titles(committer).await, ["a", "b", "c"]);
     let parked: Vec<(i64, String)> =
         sqlx::query_as("SELECT sequence, error FROM dead_letter ORDER BY sequence")
-            .fetch_all(&committer.readers)
+            .fetch_all(&committer.inner.readers)
             .await
             .unwrap();
     let sequences: Vec<i64> = parked.iter().map(|(sequence, _)| *sequence).collect();

@@ -9,7 +9,7 @@ async fn a_tail_is_imported_only_if_it_chains() {
         let command = (PostId::new(), title.to_owned());
         source.committer.submit(origin(request), command).await.unwrap();
     }
-    let mut connection = source.committer.readers.acquire().await.unwrap();
+    let mut connection = source.committer.inner.readers.acquire().await.unwrap();
     let rows = Sqlite::rows(&mut connection, Sequence(1), 10).await.unwrap();
 
     let copy = fixture(Gate::Comparing("import".into())).await;

@@ -4,14 +4,14 @@ use super::*;
 
 /// The numbers of its own events that are parked.
 async fn own_parked(committer: &Committer<Table>) -> Vec<u64> {
-    let mut connection = committer.readers.acquire().await.unwrap();
+    let mut connection = committer.inner.readers.acquire().await.unwrap();
     let letters = Sqlite::letters(&mut connection, Source::Post, Sequence::ZERO, 100).await;
     letters.unwrap().into_iter().map(|letter| letter.sequence.0).collect()
 }
 
 async fn kept(committer: &Committer<Table>) -> i64 {
     let count = sqlx::query_scalar("SELECT count(*) FROM title");
-    count.fetch_one(&committer.readers).await.unwrap()
+    count.fetch_one(&committer.inner.readers).await.unwrap()
 }
 
 #[tokio::test]
@@ -24,7 +24,7 @@ async fn a_fork_parks_its_own_events_and_a_retry_appends_them_anew() {
         committer.submit(origin(request), (PostId::new(), title.to_owned()))
     };
     submit(1, "one").await.unwrap();
-    let mut connection = committer.readers.acquire().await.unwrap();
+    let mut connection = committer.inner.readers.acquire().await.unwrap();
     let keep = Sqlite::head(&mut connection).await.unwrap();
     // The stream's history.
     submit(2, "two").await.unwrap();

@@ -55,7 +55,7 @@ async fn a_dead_letter_that_is_tried_again_takes_what_waits_with_it() {
     assert_eq!(titles(committer).await, ["poison", "a", "poison", "b", "c"]);
     assert!(parked(committer).await.is_empty());
 
-    let mut connection = committer.readers.acquire().await.unwrap();
+    let mut connection = committer.inner.readers.acquire().await.unwrap();
     let actions = Sqlite::actions(&mut connection, 100).await.unwrap();
     let kept: Vec<(u64, Done, bool)> = actions
         .iter()

@@ -1,7 +1,7 @@
 //! A source is folded again from its owner.
 
 use super::{
-    super::{gather::Anew, hand_over},
+    super::{Upkeep, gather::Anew, hand_over},
     *,
 };
 use crate::journal::Row;
@@ -16,7 +16,7 @@ fn rows(batch: &Batch) -> Vec<Row> {
 }
 
 async fn rewind(committer: &Committer<Table>, to: Checkpoint) -> Result<(), Error> {
-    hand_over(&committer.anew, Anew::Rewind(Source::Comment, to)).await?
+    hand_over(&committer.inner.upkeep, Upkeep::Anew, Anew::Rewind(Source::Comment, to)).await?
 }
 
 #[tokio::test]
@@ -44,7 +44,7 @@ async fn a_rewind_forgets_what_was_applied_and_parks_what_cannot_be() {
     // What was caused before stands in the journal for ever.
     assert_eq!(titles(committer).await, ["a", "b", "c", "d"]);
     assert_eq!(parked(committer).await, [2, 3, 4]);
-    assert_eq!(committer.watermarks.reached().get(Source::Comment), Sequence(5));
+    assert_eq!(committer.inner.watermarks.reached().get(Source::Comment), Sequence(5));
     // Its consumer goes on from there, behind what is parked.
     let more = batch(other.to, &[(4, body("waits too")), (3, body("e"))]);
     committer.apply(more).await.unwrap();
