@@ -12,7 +12,10 @@ use agora_proto::{
     },
     comment::v1::CreateCommentRequest,
 };
+use bus_schema::Source;
 use e2e::{Client, Result, Role, Service, System, bench::up::Up, comments, wait_until};
+use eventstore::Position;
+use futures::{StreamExt as _, stream};
 use tonic::Status;
 use tonic_types::StatusExt as _;
 
@@ -22,27 +25,37 @@ use crate::{
 };
 
 const COMMENTS: usize = 3_000;
+/// How many of them are on their way at once.
+const IN_FLIGHT: usize = 16;
 
 /// Writes comments on a post, and returns the position after the last one.
-async fn write(up: &Up) -> Result<String> {
+async fn write(up: &Up) -> Result<Position> {
     let mut client = up.client("ada", Role::Author)?;
     let post = create_post(&mut client, "damage").await?;
     let texts = comments()?;
-    let mut position = String::new();
-    for number in 0..COMMENTS {
+    let written = (0..COMMENTS).map(|number| {
         let request = CreateCommentRequest {
             site: SITE.into(),
             post_id: post.clone(),
             body: texts[number % texts.len()].clone(),
             ..Default::default()
         };
-        position = client.comment.create_comment(request).await?.into_inner().position;
+        let mut service = client.comment.clone();
+        async move { service.create_comment(request).await }
+    });
+    let mut written = stream::iter(written).buffer_unordered(IN_FLIGHT);
+    let mut last = Position::ZERO;
+    while let Some(answer) = written.next().await {
+        let position: Position = answer?.into_inner().position.parse()?;
+        if position.get(Source::Comment) > last.get(Source::Comment) {
+            last = position;
+        }
     }
-    Ok(position)
+    Ok(last)
 }
 
 /// What the view holds, once it holds everything that was decided on these comments.
-async fn digest(up: &Up, position: &str) -> Result<GetViewDigestResponse> {
+async fn digest(up: &Up, position: Position) -> Result<GetViewDigestResponse> {
     let mut operator = up.client("checker", Role::Operator)?;
     let position = format!("{position},moderation:{COMMENTS}");
     wait_until("the view to have everything", || {
@@ -80,13 +93,13 @@ pub fn blocks(folder: &Path) -> Result<Vec<PathBuf>> {
 async fn damaged(damage: impl FnOnce(&Path) -> Result) -> Result {
     let mut up = Up::start().await?;
     let position = write(&up).await?;
-    let before = digest(&up, &position).await?;
+    let before = digest(&up, position).await?;
 
     up.stop().await?;
     damage(&blocks(up.data())?[0])?;
     up.remove_view();
     up.start_again().await?;
-    assert_eq!(digest(&up, &position).await?, before);
+    assert_eq!(digest(&up, position).await?, before);
     let refilled = || async { up.output().contains("the stream is made anew") };
     let refilled = wait_until("the stream to be refilled", refilled).await;
     Ok(refilled.map_err(|error| format!("{error}; it printed:\n{}", up.output()))?)

@@ -231,7 +231,8 @@ async fn a_move_that_would_mix_or_damage_is_refused() -> Result {
     let told = refused(&system, &postgres, Service::Moderation).await?;
     assert!(told.contains("is not empty"), "{told}");
     let mut connection = postgres.connect_to("comment").await?;
-    sqlx::query("INSERT INTO checkpoint VALUES ('post', 1, '')").execute(&mut connection).await?;
+    let row = "INSERT INTO checkpoint (source, sequence, hash) VALUES ('post', 1, '')";
+    sqlx::query(row).execute(&mut connection).await?;
     let told = refused(&system, &postgres, Service::Comment).await?;
     assert!(told.contains("there are rows in checkpoint"), "{told}");
 

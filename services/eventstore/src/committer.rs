@@ -7,9 +7,11 @@
 
 mod commands;
 mod consume;
+mod gather;
 mod import;
 mod log;
 mod queue;
+mod rebuild;
 mod repair;
 mod rewind;
 #[cfg(test)]
@@ -19,7 +21,7 @@ mod writer;
 use std::sync::Arc;
 
 use bus_schema::{Checkpoint, Source};
-use rewind::Anew;
+use gather::Anew;
 use sqlx::Pool;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
@@ -50,12 +52,13 @@ pub const MAX_QUEUED_BYTES: usize = 64 * 1024 * 1024;
 
 /// The way to the committer of a service; cheap to clone.
 pub struct Committer<S: Store> {
+    inner: Arc<Inner<S>>,
+}
+
+struct Inner<S: Store> {
     commands: mpsc::Sender<Item<S>>,
-    batches: mpsc::Sender<Job<Batch>>,
-    imports: mpsc::Sender<Job<Vec<Row>>>,
-    resumes: mpsc::Sender<Job<Source>>,
-    repairs: mpsc::Sender<Job<Repair, Result<Repaired, Refused>>>,
-    anew: mpsc::Sender<Job<Anew>>,
+    deliveries: mpsc::Sender<Delivered>,
+    upkeep: mpsc::Sender<Upkeep>,
     bytes: Arc<Semaphore>,
     gate: watch::Sender<Gate>,
     reverts: watch::Sender<u64>,
@@ -94,21 +97,23 @@ struct Job<T, R = Result<(), Error>> {
     done: oneshot::Sender<R>,
 }
 
+/// Others' events: they wait, as commands do, while journal and stream are not compared.
+enum Delivered {
+    Batch(Job<Batch>),
+    /// Those that were parked.
+    Repair(Job<Repair, Result<Repaired, Refused>>),
+}
+
+/// What is done whether journal and stream are compared or not.
+enum Upkeep {
+    Import(Job<Vec<Row>>),
+    Resume(Job<Source>),
+    Anew(Job<Anew>),
+}
+
 impl<S: Store> Clone for Committer<S> {
     fn clone(&self) -> Self {
-        Self {
-            commands: self.commands.clone(),
-            batches: self.batches.clone(),
-            imports: self.imports.clone(),
-            resumes: self.resumes.clone(),
-            repairs: self.repairs.clone(),
-            anew: self.anew.clone(),
-            bytes: self.bytes.clone(),
-            gate: self.gate.clone(),
-            reverts: self.reverts.clone(),
-            readers: self.readers.clone(),
-            watermarks: self.watermarks.clone(),
-        }
+        Self { inner: self.inner.clone() }
     }
 }
 
@@ -121,11 +126,12 @@ impl<S: Store> Committer<S> {
     /// after [`Error::Unavailable`] it may have been: a retry with the same request id
     /// tells.
     pub async fn submit(&self, origin: Origin, command: Command<S>) -> Outcome<S> {
-        if let Gate::Halted(found) = &*self.gate.borrow() {
+        if let Gate::Halted(found) = &*self.inner.gate.borrow() {
             return Err(Error::Halted(found.clone()).into());
         }
         let size = u32::try_from(origin.size.clamp(1, MAX_QUEUED_BYTES)).unwrap_or(u32::MAX);
         let bytes = self
+            .inner
             .bytes
             .clone()
             .try_acquire_many_owned(size)
@@ -134,7 +140,7 @@ impl<S: Store> Committer<S> {
         let deadline = origin.deadline;
         let (answer, answered) = oneshot::channel();
         let item = Item { origin, command, answer, _bytes: bytes };
-        self.commands.try_send(item).map_err(|error| match error {
+        self.inner.commands.try_send(item).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => {
                 Error::Overloaded("the committer's queue holds 4,096 commands")
             }
@@ -163,12 +169,12 @@ impl<S: Store> Committer<S> {
 
     /// Measures how much waits, and how much may.
     pub(crate) fn measure(&self) -> impl Fn() + Send + use<S> {
-        queue::measure(S::Domain::SOURCE, self.commands.downgrade(), self.bytes.clone())
+        queue::measure(S::Domain::SOURCE, self.inner.commands.downgrade(), self.inner.bytes.clone())
     }
 
     /// Why a command was not answered in time.
     fn late(&self) -> Error {
-        match &*self.gate.borrow() {
+        match &*self.inner.gate.borrow() {
             Gate::Open => Error::DeadlineExceeded,
             Gate::Comparing(what) => Error::NotCompared(what.clone()),
             Gate::Halted(found) => Error::Halted(found.clone()),
@@ -177,25 +183,25 @@ impl<S: Store> Committer<S> {
 
     /// Whether commands are carried out now.
     pub fn gate(&self) -> watch::Receiver<Gate> {
-        self.gate.subscribe()
+        self.inner.gate.subscribe()
     }
 
     /// How far the service is.
     pub fn watermarks(&self) -> Watermarks {
-        self.watermarks.clone()
+        self.inner.watermarks.clone()
     }
 
     /// Changes whenever the database was found in another state than before. Take it
     /// before journal and stream are compared.
     pub(crate) fn reverts(&self) -> watch::Receiver<u64> {
-        self.reverts.subscribe()
+        self.inner.reverts.subscribe()
     }
 
     /// Lets commands through, unless the database has changed since `reverts` was taken:
     /// then they go on waiting.
     pub(crate) fn open_gate(&self, reverts: &watch::Receiver<u64>) {
         // The writer counts first and closes the gate then, so that none of both is missed.
-        self.gate.send_if_modified(|gate| {
+        self.inner.gate.send_if_modified(|gate| {
             let opens = *gate != Gate::Open && reverts.has_changed().is_ok_and(|changed| !changed);
             if opens {
                 *gate = Gate::Open;
@@ -207,7 +213,7 @@ impl<S: Store> Committer<S> {
     /// Stops commands.
     pub(crate) fn set_gate(&self, gate: Gate) {
         failpoint!(GateNeverClosed => return);
-        self.gate.send_if_modified(|now| {
+        self.inner.gate.send_if_modified(|now| {
             let changed = *now != gate;
             *now = gate;
             changed
@@ -217,22 +223,22 @@ impl<S: Store> Committer<S> {
     /// Folds what a stream holds beyond the journal into state and journal. The rows
     /// chain to the journal's head.
     pub(crate) async fn import(&self, rows: Vec<Row>) -> Result<(), Error> {
-        hand_over(&self.imports, rows).await?
+        hand_over(&self.inner.upkeep, Upkeep::Import, rows).await?
     }
 }
 
 impl<S: Store> Sink for Committer<S> {
     async fn checkpoint(&self, source: Source) -> Result<Checkpoint, Error> {
         // Another replica may have parked events since this one consumed last.
-        hand_over(&self.resumes, source).await??;
+        hand_over(&self.inner.upkeep, Upkeep::Resume, source).await??;
         let repaired = self.repair(Repair::Outdated(source)).await;
         repaired.map_err(Error::internal)?;
-        let mut connection = self.readers.acquire().await?;
+        let mut connection = self.inner.readers.acquire().await?;
         Ok(S::Backend::checkpoint(&mut connection, source).await?)
     }
 
     async fn apply(&self, batch: Batch) -> Result<(), Error> {
-        hand_over(&self.batches, batch).instrument(Self::span()).await?
+        hand_over(&self.inner.deliveries, Delivered::Batch, batch).instrument(Self::span()).await?
     }
 
     async fn rewind(&self, source: Source, owners: &Owners) -> Result<(), Error> {
@@ -240,8 +246,13 @@ impl<S: Store> Sink for Committer<S> {
     }
 }
 
-async fn hand_over<T, R>(queue: &mpsc::Sender<Job<T, R>>, work: T) -> Result<R, Error> {
+/// Has work wait in a queue, as the kind that it is there, and waits for what it comes to.
+async fn hand_over<Q, T, R>(
+    queue: &mpsc::Sender<Q>,
+    kind: fn(Job<T, R>) -> Q,
+    work: T,
+) -> Result<R, Error> {
     let (done, outcome) = oneshot::channel();
-    queue.send(Job { work, done }).await.map_err(|_| Error::ShuttingDown)?;
+    queue.send(kind(Job { work, done })).await.map_err(|_| Error::ShuttingDown)?;
     outcome.await.map_err(|_| Error::ShuttingDown)
 }

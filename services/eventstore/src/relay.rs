@@ -6,6 +6,7 @@
 //! program cannot heal writes stop.
 
 mod adopt;
+mod agree;
 mod compare;
 mod damage;
 mod inspect;

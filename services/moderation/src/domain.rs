@@ -1,5 +1,6 @@
 //! The rules of deciding: commands become events, events become state. No I/O.
 
+mod policy;
 mod settle;
 
 use std::collections::{BTreeMap, HashMap};
@@ -18,9 +19,10 @@ use eventstore::domain::{ApplyError, Draft};
 
 use crate::{
     Error,
-    rules::{Judgement, Mode, Policy, Repeated},
+    rules::{Judgement, Policy},
 };
 
+pub use policy::policy;
 pub use settle::{Settled, Verdict, settle};
 
 /// A reason: at most 1,000 characters.
@@ -201,7 +203,7 @@ impl eventstore::Domain for Moderation {
                 if *version != current {
                     return Err(Error::StalePolicy { current });
                 }
-                let kind = Kind::PolicySet(set(current + 1, policy));
+                let kind = Kind::PolicySet(policy::set(current + 1, policy));
                 Draft { site, post_id: None, aggregate: None, actor, kind }
             }
             Command::Decide { comment_id, revision_id, decision, reason, replaces } => {
@@ -402,54 +404,4 @@ pub fn judged(event: &Event, number: u32, version: u32, judgement: Judgement) ->
         actor: POLICY_ACTOR.to_owned(),
         kind: Kind::RevisionDecided(decided),
     }
-}
-
-fn set(version: u32, policy: &Policy) -> event::PolicySet {
-    let mode = match policy.mode {
-        Mode::ApproveUnlessHeld => event::PolicyMode::ApproveUnlessHeld,
-        Mode::HoldAll => event::PolicyMode::HoldAll,
-    };
-    let repeated = policy.repeated_text;
-    event::PolicySet {
-        version,
-        mode: mode.into(),
-        banned_words: policy.banned_words.clone(),
-        suspect_words: policy.suspect_words.clone(),
-        suspect_patterns: policy.suspect_patterns.clone(),
-        max_links: policy.max_links,
-        listed_domains: policy.listed_domains.clone(),
-        repeated_text_count: repeated.map_or(0, |repeated| repeated.count),
-        repeated_text_window: repeated
-            .and_then(|repeated| prost_types::Duration::try_from(repeated.window).ok()),
-        max_length: policy.max_length.unwrap_or_default(),
-        hold_first_comments: policy.hold_first_comments,
-        trusted_author_ids: policy.trusted_author_ids.clone(),
-    }
-}
-
-/// The policy that an event has set.
-///
-/// # Errors
-/// If a newer program wrote it.
-pub fn policy(set: &event::PolicySet) -> Result<Policy, ApplyError> {
-    let mode = match set.mode() {
-        event::PolicyMode::ApproveUnlessHeld => Mode::ApproveUnlessHeld,
-        event::PolicyMode::HoldAll => Mode::HoldAll,
-        event::PolicyMode::Unspecified => return Err("a policy of an unknown mode".into()),
-    };
-    let window = set.repeated_text_window.map(std::time::Duration::try_from).transpose()?;
-    let repeated_text = (set.repeated_text_count > 0)
-        .then(|| Repeated { count: set.repeated_text_count, window: window.unwrap_or_default() });
-    Ok(Policy {
-        mode,
-        banned_words: set.banned_words.clone(),
-        suspect_words: set.suspect_words.clone(),
-        suspect_patterns: set.suspect_patterns.clone(),
-        max_links: set.max_links,
-        listed_domains: set.listed_domains.clone(),
-        repeated_text,
-        max_length: Some(set.max_length).filter(|length| *length > 0),
-        hold_first_comments: set.hold_first_comments,
-        trusted_author_ids: set.trusted_author_ids.clone(),
-    })
 }

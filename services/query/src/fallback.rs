@@ -6,6 +6,7 @@
 //! are left alone for a while, and the view is read as far as it is.
 
 mod owners;
+mod rows;
 mod state;
 
 use std::{

@@ -1,14 +1,14 @@
 //! Dead letters, tried again or given up: one transaction a letter, which locks the
 //! journal as every other does.
 
-use bus_schema::{Checkpoint, Event, Sequence, Source};
+use bus_schema::{Checkpoint, Event, Sequence, Source, Time};
 use futures::future::BoxFuture;
 use sqlx::Connection as _;
 use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::{
-    Committer, hand_over,
+    Committer, Delivered, hand_over,
     log::Log,
     writer::{CommitError, Writer},
 };
@@ -19,12 +19,13 @@ use crate::{
         self, Action, DeadLetter, Done, Letters as _, PROGRAM, Refused, Repair, Repaired, Repairs,
     },
     domain::{Domain, Store},
+    journal::RequestKey,
 };
 use chassis::Error;
 
 impl<S: Store> Repairs for Committer<S> {
     fn repair(&self, repair: Repair) -> BoxFuture<'_, Result<Repaired, Refused>> {
-        Box::pin(async move { hand_over(&self.repairs, repair).await? })
+        Box::pin(async move { hand_over(&self.inner.deliveries, Delivered::Repair, repair).await? })
     }
 }
 
@@ -184,6 +185,28 @@ impl<S: Store> Writer<S> {
         };
         self.take_out(&Action::now(&letter, actor, Done::Retried)).await?;
         Ok(Some(Tried { letter, log }))
+    }
+
+    /// Appends an event anew that a fork has taken out of the journal. If its request was
+    /// made again meanwhile, nothing is left to be done.
+    async fn append_anew(&mut self, head: Checkpoint, event: Event) -> Result<Log, CommitError> {
+        let mut log = Log::new(S::Domain::SOURCE, head);
+        if let Some(key) = RequestKey::of(&event)
+            && !S::Backend::requests(&mut self.connection, &[key]).await?.is_empty()
+        {
+            return Ok(log);
+        }
+        let mut state =
+            self.store.load_for(&mut self.connection, std::slice::from_ref(&event)).await?;
+        let traceparent = event.traceparent.clone();
+        let request = event.request;
+        log.append(event.into(), request, traceparent, Time::now());
+        for event in &log.events {
+            S::Domain::apply(&mut state, event).map_err(CommitError::Event)?;
+        }
+        self.store.write(&mut self.connection, &state, &log.events).await?;
+        S::Backend::append(&mut self.connection, &log.rows, &log.requests).await?;
+        Ok(log)
     }
 
     /// Takes a letter out, and keeps why.

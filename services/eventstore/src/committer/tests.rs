@@ -1,5 +1,10 @@
 #![allow(clippy::unwrap_used)]
 
+mod commands;
+mod consume;
+mod import;
+mod rebuild;
+mod repair;
 mod rewind;
 
 use std::{collections::HashMap, sync::LazyLock, time::Duration};
@@ -205,7 +210,7 @@ fn mark(hash: u8) -> RequestMark {
 }
 
 async fn journal(committer: &Committer<Table>) -> Vec<Event> {
-    let mut connection = committer.readers.acquire().await.unwrap();
+    let mut connection = committer.inner.readers.acquire().await.unwrap();
     let rows = Sqlite::rows(&mut connection, Sequence(1), 10_000).await.unwrap();
     let mut head = Checkpoint::ZERO;
     let events = rows.into_iter().map(|row| {
@@ -222,103 +227,6 @@ async fn journal(committer: &Committer<Table>) -> Vec<Event> {
 async fn titles(committer: &Committer<Table>) -> Vec<String> {
     let events = journal(committer).await;
     events.iter().map(|event| Titles::reply(&HashMap::new(), event).unwrap()).collect()
-}
-
-#[tokio::test]
-async fn commands_are_committed_in_the_order_of_their_arrival() {
-    let fixture = fixture(Gate::Open).await;
-    let submitted = (0..600).map(|number| {
-        fixture.committer.submit(origin(None), (PostId::new(), format!("{number:03}")))
-    });
-    for (number, outcome) in futures::future::join_all(submitted).await.into_iter().enumerate() {
-        let Committed { reply, position } = outcome.unwrap();
-        assert_eq!(reply, format!("{number:03}"));
-        assert_eq!(position.get(Source::Post), Sequence(number as u64 + 1));
-    }
-    let expected: Vec<String> = (0..600).map(|number| format!("{number:03}")).collect();
-    assert_eq!(titles(&fixture.committer).await, expected);
-}
-
-#[tokio::test]
-async fn what_breaks_a_rule_panics_or_cannot_be_written_fails_alone() {
-    let fixture = fixture(Gate::Open).await;
-    let taken = PostId::new();
-    let commands = [
-        (taken, "one"),
-        (taken, "taken in the same batch"),
-        (PostId::new(), "panic"),
-        (PostId::new(), "poison"),
-        (PostId::new(), "another type"),
-        (PostId::new(), "two"),
-    ];
-    let submitted =
-        commands.map(|(id, title)| fixture.committer.submit(origin(None), (id, title.to_owned())));
-    let outcomes = futures::future::join_all(submitted).await;
-    let kept: Vec<bool> = outcomes.iter().map(Result::is_ok).collect();
-    assert_eq!(kept, [true, false, false, false, false, true]);
-    assert_eq!(titles(&fixture.committer).await, ["one", "two"]);
-}
-
-#[tokio::test]
-async fn a_retry_has_one_effect_and_the_same_answer() {
-    let fixture = fixture(Gate::Open).await;
-    let submit = |hash, title: &str| {
-        fixture.committer.submit(origin(Some(mark(hash))), (PostId::new(), title.to_owned()))
-    };
-    // In one batch, and in one of its own.
-    let (first, second) = tokio::join!(submit(1, "one"), submit(1, "two"));
-    let third = submit(1, "three").await.unwrap();
-    assert_eq!(first.unwrap(), third);
-    assert_eq!(second.unwrap(), third);
-    assert_eq!(third.reply, "one");
-    assert!(matches!(submit(2, "one").await, Err(Error::RequestIdReused)));
-    assert_eq!(titles(&fixture.committer).await, ["one"]);
-}
-
-#[tokio::test]
-async fn writes_wait_until_the_journal_is_compared() {
-    let fixture = fixture(Gate::Comparing("a stream".into())).await;
-    let mut late = origin(None);
-    late.deadline = Instant::now() + Duration::from_millis(50);
-    let refused = fixture.committer.submit(late, (PostId::new(), "late".into())).await;
-    assert!(matches!(refused, Err(Error::NotCompared(_))), "{refused:?}");
-
-    let waiting = fixture.committer.submit(origin(None), (PostId::new(), "waits".into()));
-    let (outcome, ()) = tokio::join!(waiting, async { fixture.committer.set_gate(Gate::Open) });
-    assert_eq!(outcome.unwrap().reply, "waits");
-
-    fixture.committer.set_gate(Gate::Halted("a fork".into()));
-    let refused = fixture.committer.submit(origin(None), (PostId::new(), "no".into())).await;
-    assert!(matches!(refused, Err(Error::Halted(_))), "{refused:?}");
-    assert_eq!(titles(&fixture.committer).await, ["waits"]);
-}
-
-#[tokio::test]
-async fn writes_go_on_after_a_journal_that_could_not_be_read() {
-    let fixture = fixture(Gate::Open).await;
-    let path = fixture.folder.path().join("test.db");
-    let mut other = database::options(&path).connect().await.unwrap();
-    sqlx::query("ALTER TABLE journal_head RENAME TO away").execute(&mut other).await.unwrap();
-    let refused = fixture.committer.submit(origin(None), (PostId::new(), "lost".into())).await;
-    assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
-
-    sqlx::query("ALTER TABLE away RENAME TO journal_head").execute(&mut other).await.unwrap();
-    fixture.committer.submit(origin(None), (PostId::new(), "kept".into())).await.unwrap();
-    assert_eq!(titles(&fixture.committer).await, ["kept"]);
-}
-
-#[tokio::test]
-async fn a_full_queue_refuses() {
-    let fixture = fixture(Gate::Comparing("nothing".into())).await;
-    let mut large = origin(None);
-    large.size = super::MAX_QUEUED_BYTES;
-    let committer = fixture.committer.clone();
-    let waiting =
-        tokio::spawn(async move { committer.submit(large, (PostId::new(), "large".into())).await });
-    tokio::task::yield_now().await;
-    let refused = fixture.committer.submit(origin(None), (PostId::new(), "more".into())).await;
-    assert!(matches!(refused, Err(Error::Overloaded(_))), "{refused:?}");
-    waiting.abort();
 }
 
 /// Events of another source: comments of these aggregates, in order, with these bodies.
@@ -350,203 +258,9 @@ fn body(text: &str) -> Kind {
     Kind::CommentUpdated(proto::CommentUpdated { revision: 1, body: Some(plain(text)) })
 }
 
-#[tokio::test]
-async fn a_poisoned_event_is_parked_and_what_follows_it_waits() {
-    let fixture = fixture(Gate::Open).await;
-    let committer = &fixture.committer;
-    let unexpected = Kind::CommentDeleted(proto::CommentDeleted { revision: 1 });
-    let first = batch(
-        Checkpoint::ZERO,
-        &[
-            (1, body("a")),
-            (2, body("poison")),
-            (2, body("waits")),
-            (3, unexpected),
-            (1, body("b")),
-            (3, body("waits too")),
-        ],
-    );
-    let end = first.to;
-    committer.apply(first.clone()).await.unwrap();
-    assert_eq!(committer.checkpoint(Source::Comment).await.unwrap(), end);
-    assert_eq!(titles(committer).await, ["a", "b"]);
-
-    let second = batch(end, &[(2, body("still waits")), (4, body("c"))]);
-    committer.apply(second).await.unwrap();
-    assert_eq!(titles(committer).await, ["a", "b", "c"]);
-    let parked: Vec<(i64, String)> =
-        sqlx::query_as("SELECT sequence, error FROM dead_letter ORDER BY sequence")
-            .fetch_all(&committer.readers)
-            .await
-            .unwrap();
-    let sequences: Vec<i64> = parked.iter().map(|(sequence, _)| *sequence).collect();
-    let with_error: Vec<i64> =
-        parked.iter().filter(|(_, error)| !error.is_empty()).map(|(n, _)| *n).collect();
-    assert_eq!((sequences, with_error), (vec![2, 3, 4, 6, 7], vec![2, 4]));
-
-    // The same once more: the checkpoint has moved, and nothing happens.
-    assert!(committer.apply(first).await.is_err());
-    assert_eq!(titles(committer).await, ["a", "b", "c"]);
-}
-
 /// The numbers of a source's letters.
 async fn parked(committer: &Committer<Table>) -> Vec<u64> {
-    let mut connection = committer.readers.acquire().await.unwrap();
+    let mut connection = committer.inner.readers.acquire().await.unwrap();
     let letters = Sqlite::letters(&mut connection, Source::Comment, Sequence::ZERO, 100).await;
     letters.unwrap().into_iter().map(|letter| letter.sequence.0).collect()
-}
-
-fn retry(sequence: u64) -> Repair {
-    let (source, sequence) = (Source::Comment, Sequence(sequence));
-    Repair::Retry { source, sequence, actor: "olga".into() }
-}
-
-fn stopped_at(repaired: &Repaired) -> Option<u64> {
-    repaired.stopped_at.as_ref().map(|letter| letter.sequence.0)
-}
-
-/// Has the table take every title.
-async fn heal(fixture: &Fixture) {
-    let path = fixture.folder.path().join("test.db");
-    let mut other = database::options(&path).connect().await.unwrap();
-    let heal = "DROP TABLE title; \
-                CREATE TABLE title (post_id BLOB PRIMARY KEY, title TEXT NOT NULL) STRICT";
-    sqlx::raw_sql(heal).execute(&mut other).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_dead_letter_that_is_tried_again_takes_what_waits_with_it() {
-    let fixture = fixture(Gate::Open).await;
-    let committer = &fixture.committer;
-    let first = batch(
-        Checkpoint::ZERO,
-        &[(1, body("poison")), (1, body("a")), (2, body("poison")), (1, body("poison"))],
-    );
-    let end = first.to;
-    committer.apply(first).await.unwrap();
-    assert_eq!(parked(committer).await, [1, 2, 3, 4]);
-
-    let repaired = committer.repair(retry(1)).await.unwrap();
-    assert_eq!((repaired.applied, stopped_at(&repaired)), (0, Some(1)));
-    let refused = committer.repair(retry(2)).await;
-    assert!(matches!(refused, Err(Refused::Waits { behind: Sequence(1), .. })), "{refused:?}");
-    let refused = committer.repair(retry(5)).await;
-    assert!(matches!(refused, Err(Refused::Absent { .. })), "{refused:?}");
-
-    heal(&fixture).await;
-    let repaired = committer.repair(retry(1)).await.unwrap();
-    assert_eq!((repaired.applied, stopped_at(&repaired)), (3, None));
-    assert_eq!(parked(committer).await, [3]);
-    // Nothing waits behind what was applied; the other aggregate does.
-    committer.apply(batch(end, &[(1, body("b")), (2, body("c"))])).await.unwrap();
-    assert_eq!(titles(committer).await, ["poison", "a", "poison", "b"]);
-    assert_eq!(parked(committer).await, [3, 6]);
-
-    let (source, sequence) = (Source::Comment, Sequence(3));
-    let (actor, reason) = ("olga".to_owned(), "a test".to_owned());
-    let dropped = committer.repair(Repair::Drop { source, sequence, actor, reason }).await.unwrap();
-    assert_eq!((dropped.applied, stopped_at(&dropped)), (1, None));
-    assert_eq!(titles(committer).await, ["poison", "a", "poison", "b", "c"]);
-    assert!(parked(committer).await.is_empty());
-
-    let mut connection = committer.readers.acquire().await.unwrap();
-    let actions = Sqlite::actions(&mut connection, 100).await.unwrap();
-    let kept: Vec<(u64, Done, bool)> = actions
-        .iter()
-        .rev()
-        .map(|action| (action.sequence.0, action.done, action.error.is_empty()))
-        .collect();
-    let expected = [
-        (1, Done::Retried, false),
-        (1, Done::Retried, true),
-        (2, Done::Retried, true),
-        (4, Done::Retried, true),
-        (3, Done::Dropped, true),
-        (6, Done::Retried, true),
-    ];
-    assert_eq!(kept, expected);
-    let dropped = actions.iter().find(|action| action.done == Done::Dropped).unwrap();
-    assert_eq!((dropped.actor.as_str(), dropped.reason.as_str()), ("olga", "a test"));
-    assert_eq!(Event::decode(dropped.event.clone()).unwrap().sequence, Sequence(3));
-}
-
-#[tokio::test]
-async fn another_replica_takes_letters_out_while_this_one_consumes() {
-    let fixture = fixture(Gate::Open).await;
-    let committer = &fixture.committer;
-    let first = batch(Checkpoint::ZERO, &[(1, body("poison"))]);
-    let end = first.to;
-    committer.apply(first).await.unwrap();
-    // As another replica's transaction does.
-    let path = fixture.folder.path().join("test.db");
-    let mut other = database::options(&path).connect().await.unwrap();
-    assert!(Sqlite::unpark(&mut other, Source::Comment, Sequence(1)).await.unwrap());
-    committer.apply(batch(end, &[(1, body("a"))])).await.unwrap();
-    assert_eq!(titles(committer).await, ["a"]);
-}
-
-#[tokio::test]
-async fn what_another_program_has_parked_is_tried_again_by_itself() {
-    let fixture = fixture(Gate::Open).await;
-    let committer = &fixture.committer;
-    let mut first = batch(Checkpoint::ZERO, &[(1, body("a")), (1, body("b")), (2, body("poison"))]);
-    // An older program did not know its type.
-    let aggregate = first.deliveries[0].aggregate();
-    first.deliveries[0].event = Err(DecodeError::UnknownType { aggregate });
-    let end = first.to;
-    committer.apply(first).await.unwrap();
-    assert_eq!(committer.checkpoint(Source::Comment).await.unwrap(), end);
-    assert_eq!(parked(committer).await, [1, 2, 3]);
-
-    let path = fixture.folder.path().join("test.db");
-    let mut other = database::options(&path).connect().await.unwrap();
-    let older = sqlx::query("UPDATE dead_letter SET program = '0.0.1'");
-    older.execute(&mut other).await.unwrap();
-    assert_eq!(committer.checkpoint(Source::Comment).await.unwrap(), end);
-    assert_eq!(titles(committer).await, ["a", "b"]);
-    assert_eq!(parked(committer).await, [3]);
-    // Each program tries once.
-    committer.checkpoint(Source::Comment).await.unwrap();
-    let tries: i64 = sqlx::query_scalar("SELECT count(*) FROM dead_letter_log WHERE sequence = 3")
-        .fetch_one(&mut other)
-        .await
-        .unwrap();
-    assert_eq!(tries, 1);
-}
-
-#[tokio::test]
-async fn a_consumer_stops_before_it_parks_too_much() {
-    let fixture = fixture(Gate::Open).await;
-    let committer = &fixture.committer;
-    let comments = vec![(1, body("unknown")); MAX_PARKED as usize + 1];
-    let mut all = batch(Checkpoint::ZERO, &comments);
-    let aggregate = all.deliveries[0].aggregate();
-    all.deliveries[0].event = Err(DecodeError::UnknownType { aggregate });
-    let (most, last) = all.split_at(MAX_PARKED as usize);
-    let end = most.to;
-    committer.apply(most).await.unwrap();
-    let refused = committer.apply(last).await.unwrap_err();
-    assert!(chassis::error::chain(&refused).contains("more than 10000 events"), "{refused:?}");
-    assert_eq!(committer.checkpoint(Source::Comment).await.unwrap(), end);
-}
-
-#[tokio::test]
-async fn a_tail_is_imported_only_if_it_chains() {
-    let source = fixture(Gate::Open).await;
-    for (title, request) in [("one", Some(mark(3))), ("two", None), ("three", None)] {
-        let command = (PostId::new(), title.to_owned());
-        source.committer.submit(origin(request), command).await.unwrap();
-    }
-    let mut connection = source.committer.readers.acquire().await.unwrap();
-    let rows = Sqlite::rows(&mut connection, Sequence(1), 10).await.unwrap();
-
-    let copy = fixture(Gate::Comparing("import".into())).await;
-    assert!(copy.committer.import(rows[1..].to_vec()).await.is_err());
-    copy.committer.import(rows.clone()).await.unwrap();
-    assert_eq!(titles(&copy.committer).await, titles(&source.committer).await);
-    // What was imported answers retries as the original does.
-    copy.committer.set_gate(Gate::Open);
-    let command = (PostId::new(), "retried".to_owned());
-    let again = copy.committer.submit(origin(Some(mark(3))), command).await.unwrap();
-    assert_eq!(again.reply, "one");
 }

@@ -14,19 +14,19 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::{Anew, Committer, Item, Job, MAX_BATCH, MAX_QUEUED, MAX_QUEUED_BYTES};
+use super::{
+    Committer, Delivered, Inner, Item, Job, MAX_BATCH, MAX_QUEUED, MAX_QUEUED_BYTES, Upkeep,
+};
 use crate::{
     Position, Watermarks,
     database::{Backend, Database, LockedFile, SqlResult, bulk},
-    dead_letter::{MAX_PARKED, Refused, Repair, Repaired},
-    delivery::Batch,
+    dead_letter::MAX_PARKED,
     domain::{ApplyError, Connection, ConsumeError, Domain, Store},
     gate::Gate,
-    journal::Row,
 };
 use chassis::{Error, failpoint, telemetry::Commits};
 
-/// Batches and imports that wait: their senders wait for them anyway.
+/// Deliveries and upkeep that wait: their senders wait for them anyway.
 const MAX_JOBS: usize = 8;
 
 /// The task behind a [`Committer`], and the only owner of the writing connection.
@@ -39,11 +39,8 @@ pub(crate) struct Writer<S: Store> {
     /// What is measured of transactions with commands, and of those with others' events.
     pub(super) measured: (Commits, Commits),
     commands: mpsc::Receiver<Item<S>>,
-    batches: mpsc::Receiver<Job<Batch>>,
-    imports: mpsc::Receiver<Job<Vec<Row>>>,
-    resumes: mpsc::Receiver<Job<Source>>,
-    repairs: mpsc::Receiver<Job<Repair, Result<Repaired, Refused>>>,
-    anew: mpsc::Receiver<Job<Anew>>,
+    deliveries: mpsc::Receiver<Delivered>,
+    upkeep: mpsc::Receiver<Upkeep>,
     gate: watch::Sender<Gate>,
     reverts: watch::Sender<u64>,
     /// How the connection is opened once more.
@@ -145,11 +142,8 @@ impl<S: Store> Writer<S> {
         watermarks.raise(position);
 
         let (commands, commands_taken) = mpsc::channel(MAX_QUEUED);
-        let (batches, batches_taken) = mpsc::channel(MAX_JOBS);
-        let (imports, imports_taken) = mpsc::channel(MAX_JOBS);
-        let (resumes, resumes_taken) = mpsc::channel(MAX_JOBS);
-        let (repairs, repairs_taken) = mpsc::channel(MAX_JOBS);
-        let (anew, anew_taken) = mpsc::channel(MAX_JOBS);
+        let (deliveries, deliveries_taken) = mpsc::channel(MAX_JOBS);
+        let (upkeep, upkeep_taken) = mpsc::channel(MAX_JOBS);
         let reverts = watch::Sender::new(0);
         let comparing = Gate::Comparing("waiting for NATS".into());
         let gate = watch::Sender::new(failpoint!(GateNeverClosed => Gate::Open, else comparing));
@@ -161,11 +155,8 @@ impl<S: Store> Writer<S> {
             parked,
             measured: (Commits::new(service, "commands"), Commits::new(service, "events")),
             commands: commands_taken,
-            batches: batches_taken,
-            imports: imports_taken,
-            resumes: resumes_taken,
-            repairs: repairs_taken,
-            anew: anew_taken,
+            deliveries: deliveries_taken,
+            upkeep: upkeep_taken,
             gate: gate.clone(),
             reverts: reverts.clone(),
             options,
@@ -173,21 +164,17 @@ impl<S: Store> Writer<S> {
             identity,
             file,
         };
-        let bytes = Arc::new(Semaphore::new(MAX_QUEUED_BYTES));
-        let committer = Committer {
+        let inner = Inner {
             commands,
-            batches,
-            imports,
-            resumes,
-            repairs,
-            anew,
-            bytes,
+            deliveries,
+            upkeep,
+            bytes: Arc::new(Semaphore::new(MAX_QUEUED_BYTES)),
             gate,
             reverts,
             readers,
             watermarks,
         };
-        Ok((writer, committer))
+        Ok((writer, Committer { inner: Arc::new(inner) }))
     }
 
     /// Works until every [`Committer`] is dropped and nothing waits any more.
@@ -204,28 +191,9 @@ impl<S: Store> Writer<S> {
                     let rest = items.split_off(bulk::few_statements(items.len()));
                     self.carry_out(std::mem::replace(&mut items, rest)).await;
                 }
-                Some(job) = self.batches.recv(), if open => {
-                    let outcome = self.apply_batch(job.work).await;
-                    // Who handed it over may be gone: the checkpoint tells the next one.
-                    job.done.send(outcome).ok();
-                }
-                Some(job) = self.repairs.recv(), if open => {
-                    let outcome = self.repair(job.work).await;
-                    job.done.send(outcome).ok();
-                }
-                Some(job) = self.anew.recv() => {
-                    let outcome = self.anew(job.work).await;
-                    job.done.send(outcome).ok();
-                }
-                Some(job) = self.imports.recv() => {
-                    let outcome = self.import(job.work).await;
-                    job.done.send(outcome).ok();
-                }
-                job = self.resumes.recv() => match job {
-                    Some(job) => {
-                        let outcome = self.resume(job.work).await;
-                        job.done.send(outcome).ok();
-                    }
+                Some(work) = self.deliveries.recv(), if open => self.deliver(work).await,
+                work = self.upkeep.recv() => match work {
+                    Some(work) => self.keep_up(work).await,
                     // Every committer is dropped. What waits is carried out, if it may be.
                     None if !open => return,
                     None => {}
@@ -233,6 +201,32 @@ impl<S: Store> Writer<S> {
                 _ = gate.changed() => {}
             }
             self.restart_wal().await;
+        }
+    }
+
+    /// Who handed it over may be gone: the checkpoint tells the next one.
+    async fn deliver(&mut self, work: Delivered) {
+        match work {
+            Delivered::Batch(Job { work, done }) => {
+                done.send(self.apply_batch(work).await).ok();
+            }
+            Delivered::Repair(Job { work, done }) => {
+                done.send(self.repair(work).await).ok();
+            }
+        }
+    }
+
+    async fn keep_up(&mut self, work: Upkeep) {
+        match work {
+            Upkeep::Import(Job { work, done }) => {
+                done.send(self.import(work).await).ok();
+            }
+            Upkeep::Resume(Job { work, done }) => {
+                done.send(self.resume(work).await).ok();
+            }
+            Upkeep::Anew(Job { work, done }) => {
+                done.send(self.anew(work).await).ok();
+            }
         }
     }
 

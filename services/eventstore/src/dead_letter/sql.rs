@@ -125,6 +125,16 @@ impl ActionRow {
     }
 }
 
+macro_rules! select_letters {
+    ($where:literal) => {
+        concat!(
+            "SELECT source, sequence, aggregate, event, error, parked_at, program \
+             FROM dead_letter WHERE ",
+            $where
+        )
+    };
+}
+
 macro_rules! letters {
     ($database:ty) => {
         impl Letters for $database {
@@ -134,10 +144,9 @@ macro_rules! letters {
                 after: Sequence,
                 limit: u32,
             ) -> SqlResult<Vec<DeadLetter>> {
-                let rows: Vec<LetterRow> = sqlx::query_as(
-                    "SELECT * FROM dead_letter WHERE source = $1 AND sequence > $2 \
-                     ORDER BY sequence LIMIT $3",
-                )
+                let rows: Vec<LetterRow> = sqlx::query_as(select_letters!(
+                    "source = $1 AND sequence > $2 ORDER BY sequence LIMIT $3"
+                ))
                 .bind(source.as_str())
                 .bind(after.as_i64())
                 .bind(i64::from(limit))
@@ -152,7 +161,7 @@ macro_rules! letters {
                 sequence: Sequence,
             ) -> SqlResult<Option<DeadLetter>> {
                 let row: Option<LetterRow> =
-                    sqlx::query_as("SELECT * FROM dead_letter WHERE source = $1 AND sequence = $2")
+                    sqlx::query_as(select_letters!("source = $1 AND sequence = $2"))
                         .bind(source.as_str())
                         .bind(sequence.as_i64())
                         .fetch_optional(connection)
@@ -165,11 +174,9 @@ macro_rules! letters {
                 source: Source,
                 aggregate: Option<Uuid>,
             ) -> SqlResult<Option<DeadLetter>> {
-                let row: Option<LetterRow> = sqlx::query_as(
-                    "SELECT * FROM dead_letter \
-                     WHERE source = $1 AND aggregate IS NOT DISTINCT FROM $2 \
-                     ORDER BY sequence LIMIT 1",
-                )
+                let row: Option<LetterRow> = sqlx::query_as(select_letters!(
+                    "source = $1 AND aggregate IS NOT DISTINCT FROM $2 ORDER BY sequence LIMIT 1"
+                ))
                 .bind(source.as_str())
                 .bind(aggregate)
                 .fetch_optional(connection)
@@ -259,11 +266,13 @@ macro_rules! letters {
                 connection: &mut Self::Connection,
                 limit: u32,
             ) -> SqlResult<Vec<Action>> {
-                let rows: Vec<ActionRow> =
-                    sqlx::query_as("SELECT * FROM dead_letter_log ORDER BY id DESC LIMIT $1")
-                        .bind(i64::from(limit))
-                        .fetch_all(connection)
-                        .await?;
+                let rows: Vec<ActionRow> = sqlx::query_as(
+                    "SELECT time, actor, action, source, sequence, reason, error, event \
+                     FROM dead_letter_log ORDER BY id DESC LIMIT $1",
+                )
+                .bind(i64::from(limit))
+                .fetch_all(connection)
+                .await?;
                 rows.into_iter().map(ActionRow::parse).collect()
             }
         }

@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 use tokio::{sync::mpsc, time::timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{compare::CompareError, inspect::Keeper, run::SILENCE};
+use super::{agree::SILENCE, compare::CompareError, inspect::Keeper};
 use crate::{
     committer::Committer,
     consumer::{

@@ -3,20 +3,18 @@
 
 use std::collections::HashMap;
 
-use bus_schema::{Author, CommentId, PostId, PostState, Sequence, Source, Time};
+use bus_schema::{CommentId, PostId, PostState, Source, Time};
 use chassis::failpoint;
-use eventstore::{
-    Position,
-    database::{self, rows},
-};
+use eventstore::{Position, database};
 use futures::future::BoxFuture;
-use sqlx::{AssertSqlSafe, FromRow, PgPool, SqlitePool};
+use sqlx::{AssertSqlSafe, PgPool, SqlitePool};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
+use super::rows::{CommentRow, PostRow, comment_columns, position, select_posts};
 use crate::{
     config::{self, FallbackError},
-    domain::{Comment, Post},
+    domain::Post,
     feed,
     store::{Absent, Page, PostKey, Seen, Wanted},
     thread::{Cursor, Order, Tree, fitting},
@@ -140,110 +138,20 @@ impl Owners {
     }
 }
 
-#[derive(FromRow)]
-struct PositionRow {
-    source: String,
-    sequence: i64,
-}
-
-fn position(found: Vec<PositionRow>) -> SqlResult<Position> {
-    let mut position = Position::ZERO;
-    for PositionRow { source, sequence } in found {
-        let source: Source = rows::parse("source", &source)?;
-        position = position.with(source, Sequence::from_i64(sequence));
-    }
-    Ok(position)
-}
-
-#[derive(FromRow)]
-struct PostRow {
-    post_id: Uuid,
-    site: String,
-    external_key: Option<String>,
-    title: String,
-    body: String,
-    author_id: String,
-    author_name: String,
-    state: i32,
-    revision: i32,
-    create_time: i64,
-    update_time: i64,
-}
-
-impl PostRow {
-    fn parse(self) -> SqlResult<Post> {
-        let state = PostState::try_from(self.state);
-        Ok(Post {
-            id: self.post_id.into(),
-            known: true,
-            site: self.site,
-            external_key: self.external_key,
-            title: self.title,
-            body: self.body,
-            author: Author { id: self.author_id, name: self.author_name },
-            revision: rows::unsigned("revision", self.revision)?,
-            state: state.map_err(|error| rows::invalid("state", error))?,
-            create_time: Time::from_micros(self.create_time),
-            update_time: Time::from_micros(self.update_time),
-            approve_time: None,
-            // Nobody counts them there.
-            comments: 0,
-        })
-    }
-}
-
-#[derive(FromRow)]
-struct CommentRow {
-    comment_id: Uuid,
-    post_id: Uuid,
-    parent_id: Option<Uuid>,
-    depth: i32,
-    author_id: String,
-    author_name: String,
-    create_time: i64,
-    deleted: bool,
-    revision: i32,
-    time: i64,
-    body: String,
-    has_replies: bool,
-}
-
-impl CommentRow {
-    fn parse(self) -> SqlResult<Seen> {
-        let comment = Comment {
-            parent_id: self.parent_id.map(Into::into),
-            author: Author { id: self.author_id, name: self.author_name },
-            create_time: Time::from_micros(self.create_time),
-            deleted: self.deleted,
-            known: true,
-            ..Comment::unknown(
-                self.comment_id.into(),
-                self.post_id.into(),
-                rows::unsigned("depth", self.depth)?,
-            )
-        };
-        Ok(Seen {
-            comment,
-            revision: rows::unsigned("revision", self.revision)?,
-            body: self.body,
-            time: Time::from_micros(self.time),
-            decision: agora_proto::event::v1::Decision::Approved,
-            public: true,
-            open: true,
-            has_replies: self.has_replies,
-        })
-    }
-}
-
 /// A comment with what a page needs to know of it.
-const COMMENT: &str = "SELECT c.*, EXISTS (\
-     SELECT 1 FROM public_comment_v1 x WHERE x.parent_id = c.comment_id\
-     ) AS has_replies";
+const COMMENT: &str = concat!(
+    "SELECT ",
+    comment_columns!(),
+    ", EXISTS (SELECT 1 FROM public_comment_v1 x WHERE x.parent_id = c.comment_id) AS has_replies"
+);
 
 /// The comments that are shown.
 fn comments() -> &'static str {
-    const ALL: &str =
-        "(SELECT c.*, r.time, r.body FROM comment c JOIN revision r USING (comment_id, revision))";
+    const ALL: &str = concat!(
+        "(SELECT ",
+        comment_columns!(),
+        " FROM comment JOIN revision USING (comment_id, revision))"
+    );
     failpoint!(FallbackWithoutTheApprovalFilter => ALL, else "public_comment_v1")
 }
 
@@ -279,19 +187,14 @@ macro_rules! owners {
                 Box::pin(async move {
                     let row: Option<PostRow> = match key {
                         PostKey::Id(id) => {
-                            sqlx::query_as(
-                                "SELECT * FROM public_post_v1 WHERE site = $1 AND post_id = $2",
-                            )
+                            sqlx::query_as(select_posts!("post_id = $2"))
                             .bind(site)
                             .bind(id.uuid())
                             .fetch_optional(self)
                             .await?
                         }
                         PostKey::External(key) => {
-                            sqlx::query_as(
-                                "SELECT * FROM public_post_v1 \
-                                 WHERE site = $1 AND external_key = $2 AND state <> 3",
-                            )
+                            sqlx::query_as(select_posts!("external_key = $2 AND state <> 3"))
                             .bind(site)
                             .bind(key)
                             .fetch_optional(self)
@@ -311,16 +214,14 @@ macro_rules! owners {
             ) -> BoxFuture<'a, SqlResult<Vec<Post>>> {
                 Box::pin(async move {
                     let query = match order {
-                        feed::Order::LastActivity => {
-                            "SELECT * FROM public_post_v1 WHERE site = $1 AND state <> 3 \
-                             AND (update_time, post_id) < ($2, $3) \
+                        feed::Order::LastActivity => select_posts!(
+                            "state <> 3 AND (update_time, post_id) < ($2, $3) \
                              ORDER BY update_time DESC, post_id DESC LIMIT $4"
-                        }
-                        feed::Order::Newest => {
-                            "SELECT * FROM public_post_v1 WHERE site = $1 AND state <> 3 \
-                             AND (create_time, post_id) < ($2, $3) \
+                        ),
+                        feed::Order::Newest => select_posts!(
+                            "state <> 3 AND (create_time, post_id) < ($2, $3) \
                              ORDER BY create_time DESC, post_id DESC LIMIT $4"
-                        }
+                        ),
                     };
                     let (time, id) = after
                         .map_or((i64::MAX, Uuid::max()), |after| (after.time, after.post_id));
@@ -391,11 +292,12 @@ macro_rules! owners {
                     let list: Vec<String> =
                         (2..parents.len() + 2).map(|number| format!("${number}")).collect();
                     let text = format!(
-                        "SELECT * FROM ({COMMENT}, row_number() OVER (\
+                        "SELECT {columns}, has_replies FROM ({COMMENT}, row_number() OVER (\
                          PARTITION BY c.parent_id \
                          ORDER BY c.create_time {direction}, c.comment_id {direction}) AS number \
                          FROM public_comment_v1 c WHERE c.parent_id IN ({})) r WHERE number <= $1",
-                        list.join(", ")
+                        list.join(", "),
+                        columns = comment_columns!()
                     );
                     let mut query =
                         sqlx::query_as::<_, CommentRow>(AssertSqlSafe(text)).bind(limit as i64);

@@ -345,7 +345,8 @@ async fn a_dead_letter_that_is_tried_again_is_folded_once() {
 
     let letters = fixture.folder.path().join("view.dead-letters.db");
     let mut letters = database::options(&letters).connect().await.unwrap();
-    let keep = "CREATE TABLE kept AS SELECT * FROM dead_letter";
+    let keep = "CREATE TABLE kept AS SELECT source, sequence, aggregate, event, error, parked_at, program \
+                FROM dead_letter";
     sqlx::query(keep).execute(&mut letters).await.unwrap();
     let retried = fixture.view.retry(Source::Comment, Sequence(3), "olga").await;
     assert!(matches!(retried, Err(Refused::Waits { .. })), "{retried:?}");
@@ -356,7 +357,9 @@ async fn a_dead_letter_that_is_tried_again_is_folded_once() {
     assert_eq!(fixture.digest().await, whole.digest().await);
 
     // As after a crash between the view's commit and that of the letters.
-    let again = "INSERT INTO dead_letter SELECT * FROM kept";
+    let again = "INSERT INTO dead_letter \
+                 (source, sequence, aggregate, event, error, parked_at, program) \
+                 SELECT source, sequence, aggregate, event, error, parked_at, program FROM kept";
     sqlx::query(again).execute(&mut letters).await.unwrap();
     fixture.view.retry(Source::Comment, Sequence(1), "olga").await.unwrap();
     assert_eq!(fixture.digest().await, whole.digest().await);
@@ -373,7 +376,7 @@ async fn what_the_database_refuses_is_parked_alone() {
     let mut other = database::options(&path).connect().await.unwrap();
     let trigger = format!(
         "CREATE TRIGGER refuse BEFORE INSERT ON comment WHEN hex(NEW.comment_id) = '{}' \
-         BEGIN INSERT INTO checkpoint VALUES ('post', 'not a number', x''); END",
+         BEGIN INSERT INTO checkpoint (source, sequence, hash) VALUES ('post', 'not a number', x''); END",
         refused.simple().to_string().to_uppercase()
     );
     sqlx::query(sqlx::AssertSqlSafe(trigger)).execute(&mut other).await.unwrap();

@@ -1,7 +1,7 @@
 use bus_schema::PostId;
 use sqlx::SqliteConnection;
 
-use super::rows;
+use super::rows::{self, post_columns};
 use crate::{
     domain::Post,
     feed::{Cursor, Order},
@@ -10,7 +10,9 @@ use crate::{
 macro_rules! feed {
     ($column:literal) => {
         concat!(
-            "SELECT * FROM post WHERE site = ?1 AND known AND state <> 3 AND (",
+            "SELECT ",
+            post_columns!(),
+            " FROM post WHERE site = ?1 AND known AND state <> 3 AND (",
             $column,
             ", post_id) < (?2, ?3) ORDER BY ",
             $column,
@@ -49,11 +51,15 @@ pub(super) async fn by_id(
     site: &str,
     id: PostId,
 ) -> Result<Option<Post>, sqlx::Error> {
-    let row = sqlx::query("SELECT * FROM post WHERE post_id = ? AND site = ? AND known")
-        .bind(id.as_bytes().as_slice())
-        .bind(site)
-        .fetch_optional(connection)
-        .await?;
+    let row = sqlx::query(concat!(
+        "SELECT ",
+        post_columns!(),
+        " FROM post WHERE post_id = ? AND site = ? AND known"
+    ))
+    .bind(id.as_bytes().as_slice())
+    .bind(site)
+    .fetch_optional(connection)
+    .await?;
     row.as_ref().map(rows::post).transpose()
 }
 
@@ -63,9 +69,11 @@ pub(super) async fn by_key(
     site: &str,
     key: &str,
 ) -> Result<Option<Post>, sqlx::Error> {
-    let row = sqlx::query(
-        "SELECT * FROM post WHERE site = ? AND external_key = ? AND known AND state <> 3",
-    )
+    let row = sqlx::query(concat!(
+        "SELECT ",
+        post_columns!(),
+        " FROM post WHERE site = ? AND external_key = ? AND known AND state <> 3"
+    ))
     .bind(site)
     .bind(key)
     .fetch_optional(connection)

@@ -2,20 +2,28 @@ use bus_schema::{CommentId, PostId, RevisionId, Sequence};
 use eventstore::database::bulk::Statement;
 use sqlx::{Row as _, SqliteConnection};
 
-use super::rows;
+use super::rows::{self, post_columns};
 use crate::domain::{Early, Revision, State, Touched};
 
-static POSTS: Statement = Statement::new("SELECT * FROM post WHERE post_id IN (", "?", ")");
-static COMMENTS: Statement =
-    Statement::new("SELECT * FROM comment WHERE comment_id IN (", "?", ")");
+static POSTS: Statement =
+    Statement::new(concat!("SELECT ", post_columns!(), " FROM post WHERE post_id IN ("), "?", ")");
+static COMMENTS: Statement = Statement::new(
+    "SELECT comment_id, known, post_id, parent_key, depth, author_id, author_name, create_time, \
+     deleted, replies FROM comment WHERE comment_id IN (",
+    "?",
+    ")",
+);
 static REVISIONS: Statement = Statement::new(
     "SELECT comment_id, revision, revision_id, time, decision, decided_by FROM revision \
      WHERE comment_id IN (",
     "?",
     ")",
 );
-static EARLY: Statement =
-    Statement::new("SELECT * FROM early_decision WHERE revision_id IN (", "?", ")");
+static EARLY: Statement = Statement::new(
+    "SELECT revision_id, decision, decided_by FROM early_decision WHERE revision_id IN (",
+    "?",
+    ")",
+);
 
 /// Begins a transaction and loads what a batch touches.
 pub(super) async fn begin(

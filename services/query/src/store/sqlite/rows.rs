@@ -5,6 +5,16 @@ use uuid::Uuid;
 
 use crate::domain::{Comment, Post};
 
+/// The columns of a post.
+macro_rules! post_columns {
+    () => {
+        "post_id, known, site, external_key, title, body, author_id, author_name, revision, \
+         state, create_time, update_time, approve_time, comments"
+    };
+}
+
+pub(super) use post_columns;
+
 pub(super) fn post(row: &SqliteRow) -> Result<Post, sqlx::Error> {
     let state: i32 = row.try_get("state")?;
     let state = PostState::try_from(state).map_err(|error| invalid("state", error))?;

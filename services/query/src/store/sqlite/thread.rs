@@ -64,7 +64,9 @@ const MAX_OWN: i64 = 200;
 macro_rules! seen {
     ($from:literal) => {
         concat!(
-            "SELECT c.*, r.revision AS seen_revision, r.body, r.time, r.decision, EXISTS (\
+            "SELECT c.comment_id, c.known, c.post_id, c.parent_key, c.depth, c.author_id, \
+             c.author_name, c.create_time, c.deleted, c.replies, c.shown, \
+             r.revision AS seen_revision, r.body, r.time, r.decision, EXISTS (\
                  SELECT 1 FROM comment x WHERE x.parent_key = c.comment_id AND x.open >= ?1\
              ) AS has_replies FROM ",
             $from
