@@ -65,7 +65,7 @@ REFUSED = [
     ({"extraVolumes": [{"name": "a"}], "query": {"extraVolumes": [{"name": "a"}]}}, "extraVolumes of query: a is given twice"),
     ({"post": {"extraVolumeMounts": [{"name": "a", "mountPath": "/tmp"}]}}, "extraVolumeMounts of post: /tmp is set by the chart"),
     ({"query": {"extraContainers": [{"name": "query"}]}}, "extraInitContainers and extraContainers of query: query is set by the chart"),
-    ({"post": {"extraContainers": [{"name": "a"}], "extraInitContainers": [{"name": "a"}]}}, "extraInitContainers and extraContainers of post: a is given twice"),
+    ({"post": {"extraContainers": [{"name": "a"}], "extraInitContainers": [{"name": "a"}]}}, "extraContainers of post: a is given twice"),
     ({"global": {"podLabels": {"app.kubernetes.io/name": "other"}}}, "app.kubernetes.io/name is set by the chart"),
     ({"post": {"serviceLabels": {"app.kubernetes.io/component": "other"}}}, "post.serviceLabels: app.kubernetes.io/component is set by the chart"),
     ({**TRIAL, "nats": {"tls": {"secret": "ca"}, "bundled": {"enabled": True}}}, "nats.tls.secret is for servers that nats.url names"),
@@ -177,7 +177,7 @@ def render(values):
 def run(helm, values):
     command = [helm, "template", "agora", ".", "--namespace=agora", "--values=-"]
     # JSON is YAML, too.
-    result = subprocess.run(command, cwd=CHART, input=values, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
+    result = subprocess.run(command, cwd=CHART, input=values, capture_output=True, encoding="utf-8")
     return result.returncode, result.stdout if result.returncode == 0 else result.stderr
 
 

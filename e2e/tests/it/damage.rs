@@ -100,7 +100,7 @@ async fn damaged(damage: impl FnOnce(&Path) -> Result) -> Result {
     up.remove_view();
     up.start_again().await?;
     assert_eq!(digest(&up, position).await?, before);
-    let refilled = || async { up.output().contains("the stream is made anew") };
+    let refilled = || async { up.output().contains("recreating the stream") };
     let refilled = wait_until("the stream to be refilled", refilled).await;
     Ok(refilled.map_err(|error| format!("{error}; it printed:\n{}", up.output()))?)
 }

@@ -282,7 +282,7 @@ async fn traces_go_to_a_collector_with_a_certificate_of_a_private_authority() ->
     let mut distrusting = system.another_query("distrusting", &trusting[..2])?;
     distrusting.ready().await?;
     ask(&distrusting).await?;
-    let told = || async { distrusting.process.output().contains("traces cannot be sent") };
+    let told = || async { distrusting.process.output().contains("trace export failed") };
     wait_until("a warning", told).await?;
     assert!(!distrusting.process.has_ended());
     Ok(())
@@ -291,7 +291,7 @@ async fn traces_go_to_a_collector_with_a_certificate_of_a_private_authority() ->
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_endpoint_that_cannot_be_used_is_a_warning() -> Result {
     const UNUSABLE: &str = "telemetry.otlp_endpoint cannot be used";
-    const UNREACHED: &str = "traces cannot be sent";
+    const UNREACHED: &str = "trace export failed";
     let system = System::start().await?;
     let empty = system.folder().join("empty.pem");
     fs::write(&empty, "")?;
