@@ -87,6 +87,7 @@ fn up_is_quiet_on_a_terminal() {
 /// Ends what runs on a data folder, also where a closed terminal ends nothing, as under nohup.
 fn end(folder: &Path) {
     let run = folder.join("run.json");
+    wait_until("what listens where", || run.is_file());
     let text = fs::read_to_string(&run).unwrap();
     let id = serde_json::from_str::<Value>(&text).unwrap()["process_id"].to_string();
     assert!(Command::new("kill").arg(&id).status().unwrap().success());
