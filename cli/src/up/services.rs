@@ -33,7 +33,8 @@ pub async fn start(
     let database = |file: &str| Database { path: folder.file(file), ..Database::default() };
     let chassis::config::Host { server, installation, nats, auth, telemetry } = common;
     // All owners are in this process.
-    let (owners, mut registry) = (Owners::default(), Registry::default());
+    let owners = Owners::default();
+    let mut registry = Registry::new(&owners)?;
 
     let post = agora_post::Config {
         server: server.clone(),

@@ -21,7 +21,6 @@ use crate::{
 use chassis::{Host, Running, StartError, config, host::MAX_RESPONSE_BYTES};
 
 /// The journals, streams and dead letters of one process.
-#[derive(Default)]
 pub struct Registry {
     journals: HashMap<Source, Journal>,
     streams: HashMap<Source, Arc<dyn Keeps>>,
@@ -38,7 +37,13 @@ impl Registry {
     pub fn new(owners: &config::Owners) -> Result<Self, StartError> {
         let suspicions = Suspicions::default();
         let owners = Owners::new(owners, suspicions.clone())?;
-        Ok(Self { owners, suspicions, ..Self::default() })
+        Ok(Self {
+            journals: HashMap::new(),
+            streams: HashMap::new(),
+            letterboxes: BTreeMap::new(),
+            suspicions,
+            owners,
+        })
     }
 
     /// Whom consumers ask where a stream is not what it was.

@@ -14,7 +14,7 @@ mod grpc;
 pub mod store;
 
 use agora_proto::post::v1::post_service_server::PostServiceServer;
-use chassis::{Host, Running, StartError, host::MAX_RESPONSE_BYTES, page::Sealer};
+use chassis::{Host, Running, StartError, config::Owners, host::MAX_RESPONSE_BYTES, page::Sealer};
 use eventstore::{Registry, Settings};
 
 pub use config::Config;
@@ -66,7 +66,8 @@ async fn mount_on<S: Store>(
 /// If it cannot start.
 pub async fn start(config: Config) -> Result<Running, StartError> {
     let mut host = Host::open(&config.host(), "post").await?;
-    let mut registry = Registry::default();
+    // It consumes nothing, so it asks nobody.
+    let mut registry = Registry::new(&Owners::default())?;
     mount(&mut host, &mut registry, &config).await?;
     registry.serve(host).await
 }

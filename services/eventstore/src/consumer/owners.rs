@@ -30,10 +30,9 @@ use chassis::{
 const ANSWER: Duration = Duration::from_secs(5);
 
 /// Where the owners' journals are; cheap to clone.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Owners(Arc<Known>);
 
-#[derive(Default)]
 struct Known {
     here: RwLock<HashMap<Source, Journal>>,
     elsewhere: HashMap<Source, JournalServiceClient<Traced>>,

@@ -91,7 +91,7 @@ impl Fixture {
             database: self.moderation.settings.clone(),
             ..Default::default()
         };
-        let mut registry = Registry::default();
+        let mut registry = Registry::new(&config::Owners::default()).unwrap();
         agora_post::mount(&mut host, &mut registry, &post).await.unwrap();
         agora_comment::mount(&mut host, &mut registry, &comment).await.unwrap();
         agora_moderation::mount(&mut host, &mut registry, &moderation).await.unwrap();
