@@ -27,7 +27,7 @@ const CHUNKS: [usize; 9] = [256, 128, 64, 32, 16, 8, 4, 2, 1];
 /// then `tail`.
 ///
 /// ```
-/// use chassis::bulk::Statement;
+/// use eventstore::database::bulk::Statement;
 /// static INSERT: Statement = Statement::new(
 ///     "INSERT INTO pet (name, age) VALUES ",
 ///     "(?, ?)",
