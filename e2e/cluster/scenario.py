@@ -410,8 +410,8 @@ class Scenario:
         self.cluster.kubectl("create", "configmap", "comments", *(f"--from-file={file}" for file in files))
         paths = [f"/data/youtube-comments/{file.name}" for file in files]
         said = self.do("import", "agora", ["import", "youtube-csv", "--site", "youtube", *paths], data=True)
-        # The last one says what to try next.
-        return said.splitlines()[-2].strip()
+        # After it stands what is held, and what to try next.
+        return [line for line in said.splitlines() if "imported" in line][-1].strip()
 
     def verify(self):
         said = self.do("verify", "agora", ["verify"]).splitlines()
