@@ -15,7 +15,7 @@ use chassis::{
 
 use super::{Comment, Post, Revision};
 
-/// Why cannot fold an event.
+/// Why an event cannot be folded.
 #[derive(Debug, thiserror::Error)]
 pub enum FoldError {
     /// Its content cannot be opened here.
