@@ -58,6 +58,39 @@ pub enum DecodeError {
 }
 
 impl Event {
+    /// The revision of a comment that the event makes, if it makes one: its number, and its
+    /// text. Its id is the event's own.
+    pub const fn revision(&self) -> Option<(u32, Option<&proto::Content>)> {
+        match &self.kind {
+            Kind::CommentCreated(created) => Some((1, created.body.as_ref())),
+            Kind::CommentUpdated(updated) => Some((updated.revision, updated.body.as_ref())),
+            Kind::CommentDeleted(_)
+            | Kind::PostCreated(_)
+            | Kind::PostUpdated(_)
+            | Kind::PostDeleted(_)
+            | Kind::PostClosed(_)
+            | Kind::PostReopened(_)
+            | Kind::PolicySet(_)
+            | Kind::RevisionDecided(_) => None,
+        }
+    }
+
+    /// The decision on a revision that the event is, if it is one.
+    pub const fn decision(&self) -> Option<&proto::RevisionDecided> {
+        match &self.kind {
+            Kind::RevisionDecided(decided) => Some(decided),
+            Kind::PostCreated(_)
+            | Kind::PostUpdated(_)
+            | Kind::PostDeleted(_)
+            | Kind::PostClosed(_)
+            | Kind::PostReopened(_)
+            | Kind::CommentCreated(_)
+            | Kind::CommentUpdated(_)
+            | Kind::CommentDeleted(_)
+            | Kind::PolicySet(_) => None,
+        }
+    }
+
     /// The bytes that the journal and the stream hold.
     pub fn encode(&self) -> Bytes {
         let message = proto::Event {

@@ -247,18 +247,7 @@ fn is_same(event: &Event, what: &What) -> bool {
 fn revisions(journal: &Journal) -> HashMap<(Uuid, u32), (Uuid, String)> {
     let mut revisions = HashMap::new();
     for event in events(journal) {
-        let (number, body) = match &event.kind {
-            Kind::CommentCreated(created) => (1, created.body.as_ref()),
-            Kind::CommentUpdated(updated) => (updated.revision, updated.body.as_ref()),
-            Kind::CommentDeleted(_)
-            | Kind::PostCreated(_)
-            | Kind::PostUpdated(_)
-            | Kind::PostDeleted(_)
-            | Kind::PostClosed(_)
-            | Kind::PostReopened(_)
-            | Kind::PolicySet(_)
-            | Kind::RevisionDecided(_) => continue,
-        };
+        let Some((number, body)) = event.revision() else { continue };
         let body = content::open(body).unwrap_or_default().to_owned();
         let id = event.aggregate.unwrap_or_default();
         revisions.insert((id, number), (event.id.uuid(), body));
@@ -266,27 +255,11 @@ fn revisions(journal: &Journal) -> HashMap<(Uuid, u32), (Uuid, String)> {
     revisions
 }
 
-/// The decision that an event of moderation's journal holds.
-fn decision(event: &Event) -> Option<&event::RevisionDecided> {
-    match &event.kind {
-        Kind::RevisionDecided(decided) => Some(decided),
-        Kind::PostCreated(_)
-        | Kind::PostUpdated(_)
-        | Kind::PostDeleted(_)
-        | Kind::PostClosed(_)
-        | Kind::PostReopened(_)
-        | Kind::CommentCreated(_)
-        | Kind::CommentUpdated(_)
-        | Kind::CommentDeleted(_)
-        | Kind::PolicySet(_) => None,
-    }
-}
-
 /// Readers have seen nothing that was not approved (I7).
 fn only_approved(all: &HashMap<Source, Journal>, told: &Told, found: &mut Found) {
     let revisions = revisions(&all[&Source::Comment]);
     let approved: HashSet<Uuid> = events(&all[&Source::Moderation])
-        .filter_map(decision)
+        .filter_map(|event| event.decision())
         .filter(|decided| decided.decision() == Decision::Approved)
         .filter_map(|decided| Uuid::from_slice(&decided.revision_id).ok())
         .collect();
@@ -321,7 +294,7 @@ fn decisions(
         .collect();
     let mut last: HashMap<Uuid, Uuid> = HashMap::new();
     for event in events(&all[&Source::Moderation]) {
-        let Some(decided) = decision(event) else { continue };
+        let Some(decided) = event.decision() else { continue };
         let Ok(id) = Uuid::from_slice(&decided.revision_id) else { continue };
         match made.get(&id) {
             None if taken.revisions.contains(&id) => {}

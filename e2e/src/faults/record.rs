@@ -11,7 +11,7 @@ use std::{
 };
 
 use agora_proto::event::v1::Decision;
-use bus_schema::{Event, Kind, Source};
+use bus_schema::{Event, Source};
 use chassis::content;
 use tonic::{Code, Status};
 use uuid::Uuid;
@@ -113,25 +113,13 @@ impl Told {
         self.acknowledged.retain(|told| !requests.contains(&told.request_id));
         self.taken.acknowledged += (before - self.acknowledged.len()) as u64;
         for event in lost {
-            let (number, body) = match &event.kind {
-                Kind::CommentCreated(created) => (1, created.body.as_ref()),
-                Kind::CommentUpdated(updated) => (updated.revision, updated.body.as_ref()),
-                Kind::RevisionDecided(decided) => {
-                    if decided.decision() == Decision::Approved
-                        && let Ok(id) = Uuid::from_slice(&decided.revision_id)
-                    {
-                        self.taken.approved.insert(id);
-                    }
-                    continue;
-                }
-                Kind::PostCreated(_)
-                | Kind::PostUpdated(_)
-                | Kind::PostDeleted(_)
-                | Kind::PostClosed(_)
-                | Kind::PostReopened(_)
-                | Kind::CommentDeleted(_)
-                | Kind::PolicySet(_) => continue,
-            };
+            if let Some(decided) = event.decision()
+                && decided.decision() == Decision::Approved
+                && let Ok(id) = Uuid::from_slice(&decided.revision_id)
+            {
+                self.taken.approved.insert(id);
+            }
+            let Some((number, body)) = event.revision() else { continue };
             self.taken.revisions.insert(event.id.uuid());
             if let (Some(id), Ok(body)) = (event.aggregate, content::open(body)) {
                 self.taken.texts.insert((id, number, body.to_owned()));

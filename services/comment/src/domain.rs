@@ -191,17 +191,9 @@ impl eventstore::Domain for Comments {
 
     fn reply(state: &State, event: &Event) -> Result<Reply, ApplyError> {
         let comment = comment(state, event)?;
-        let body = match &event.kind {
-            Kind::CommentCreated(created) => content::open(created.body.as_ref())?,
-            Kind::CommentUpdated(updated) => content::open(updated.body.as_ref())?,
-            Kind::CommentDeleted(_)
-            | Kind::PostCreated(_)
-            | Kind::PostUpdated(_)
-            | Kind::PostDeleted(_)
-            | Kind::PostClosed(_)
-            | Kind::PostReopened(_)
-            | Kind::PolicySet(_)
-            | Kind::RevisionDecided(_) => "",
+        let body = match event.revision() {
+            Some((_, body)) => content::open(body)?,
+            None => "",
         };
         Ok(Reply { comment, body: body.to_owned() })
     }

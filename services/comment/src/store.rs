@@ -8,8 +8,8 @@ mod sqlite;
 
 use std::future::Future;
 
-use agora_proto::{comment::v1::Decision, event::v1 as event};
-use bus_schema::{CommentId, Event, EventId, Kind, PostId, Site, Source, Time};
+use agora_proto::comment::v1::Decision;
+use bus_schema::{CommentId, Event, EventId, PostId, Site, Source, Time};
 use chassis::content;
 use eventstore::{database::bulk::distinct, domain::Forgetting};
 use futures::{Stream, TryStreamExt as _};
@@ -182,18 +182,7 @@ struct Revision<'e> {
 }
 
 fn revision_of(event: &Event) -> Result<Option<Revision<'_>>, sqlx::Error> {
-    let (number, body): (u32, Option<&event::Content>) = match &event.kind {
-        Kind::CommentCreated(created) => (1, created.body.as_ref()),
-        Kind::CommentUpdated(updated) => (updated.revision, updated.body.as_ref()),
-        Kind::CommentDeleted(_)
-        | Kind::PostCreated(_)
-        | Kind::PostUpdated(_)
-        | Kind::PostDeleted(_)
-        | Kind::PostClosed(_)
-        | Kind::PostReopened(_)
-        | Kind::PolicySet(_)
-        | Kind::RevisionDecided(_) => return Ok(None),
-    };
+    let Some((number, body)) = event.revision() else { return Ok(None) };
     let Some(comment_id) = event.aggregate.map(CommentId::from) else { return Ok(None) };
     let body = content::open(body).map_err(|error| sqlx::Error::Encode(error.into()))?;
     Ok(Some(Revision { comment_id, number, id: event.id, body, time: event.time }))

@@ -291,17 +291,8 @@ impl eventstore::Domain for Moderation {
     }
 
     fn counted_as(event: &Event) -> &'static str {
-        let decided = match &event.kind {
-            Kind::RevisionDecided(decided) => decided,
-            Kind::PostCreated(_)
-            | Kind::PostUpdated(_)
-            | Kind::PostDeleted(_)
-            | Kind::PostClosed(_)
-            | Kind::PostReopened(_)
-            | Kind::CommentCreated(_)
-            | Kind::CommentUpdated(_)
-            | Kind::CommentDeleted(_)
-            | Kind::PolicySet(_) => return KindName::of(&event.kind).as_str(),
+        let Some(decided) = event.decision() else {
+            return KindName::of(&event.kind).as_str();
         };
         match (decided.decision(), decided.cause()) {
             (Decision::Approved, Cause::Moderator) => "approved_by_moderator",

@@ -6,7 +6,7 @@
 //! other. This is about speed alone: in whatever order they are folded, the view is the
 //! same.
 
-use bus_schema::{Kind, RevisionId};
+use bus_schema::RevisionId;
 use eventstore::delivery::Delivery;
 
 /// How many of the events that wait are to be folded now: first of the comments', then of
@@ -40,33 +40,13 @@ pub(super) fn newest(comments: &[Delivery]) -> Option<RevisionId> {
 /// The revision that an event of the comment service makes.
 fn made(delivery: &Delivery) -> Option<RevisionId> {
     let event = delivery.event.as_ref().ok()?;
-    match &event.kind {
-        Kind::CommentCreated(_) | Kind::CommentUpdated(_) => Some(event.id.into()),
-        Kind::CommentDeleted(_)
-        | Kind::PostCreated(_)
-        | Kind::PostUpdated(_)
-        | Kind::PostDeleted(_)
-        | Kind::PostClosed(_)
-        | Kind::PostReopened(_)
-        | Kind::PolicySet(_)
-        | Kind::RevisionDecided(_) => None,
-    }
+    event.revision().map(|_| event.id.into())
 }
 
 /// The revision that an event of the moderation service decides on.
 fn decided(delivery: &Delivery) -> Option<RevisionId> {
-    match &delivery.event.as_ref().ok()?.kind {
-        Kind::RevisionDecided(decided) => RevisionId::from_slice(&decided.revision_id).ok(),
-        Kind::PostCreated(_)
-        | Kind::PostUpdated(_)
-        | Kind::PostDeleted(_)
-        | Kind::PostClosed(_)
-        | Kind::PostReopened(_)
-        | Kind::CommentCreated(_)
-        | Kind::CommentUpdated(_)
-        | Kind::CommentDeleted(_)
-        | Kind::PolicySet(_) => None,
-    }
+    let decided = delivery.event.as_ref().ok()?.decision()?;
+    RevisionId::from_slice(&decided.revision_id).ok()
 }
 
 #[cfg(test)]
