@@ -282,15 +282,13 @@ const EVERYWHERE: &[Kind] = &[
     |draw| Fault::FillDisk(Disk::Service(Service::Query), draw.outage()),
     |_| Fault::LoseView,
     |_| Fault::RebuildView,
+    |draw| Fault::Intrude(draw.service()),
 ];
 
 /// What can fail if there is one NATS server. Nobody notices a byte that a cluster has on
-/// two other servers, too; another installation is tried where there is one.
-const ON_ONE_SERVER: &[Kind] = &[
-    |draw| Fault::FlipByte(draw.source()),
-    |draw| Fault::FillDisk(Disk::Nats, draw.outage()),
-    |draw| Fault::Intrude(draw.service()),
-];
+/// two other servers, too.
+const ON_ONE_SERVER: &[Kind] =
+    &[|draw| Fault::FlipByte(draw.source()), |draw| Fault::FillDisk(Disk::Nats, draw.outage())];
 
 /// What can fail if there are several.
 const ON_CLUSTER: &[Kind] = &[

@@ -18,9 +18,8 @@ use crate::{
     faults::{SITE, load::may_retry},
 };
 
-/// How long a service may go on before it needs more room: it writes where it has before, and
-/// nothing at all while streams elect their leaders after the fault before.
-const NOTICED: Duration = Duration::from_secs(120);
+/// How long a service may go on before it needs more room: it writes where it has before.
+const NOTICED: Duration = Duration::from_secs(30);
 /// How much text a post has at most, in bytes.
 const POST_BODY: usize = 64 * 1024;
 /// How long a call may take.

@@ -1,9 +1,11 @@
 //! A database in a file.
 
 use std::{
-    fs::{File, TryLockError},
+    fs::{self, File, TryLockError},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    time::Duration,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use sqlx::{
@@ -101,12 +103,47 @@ pub async fn checkpoints(path: &Path) -> Result<AbortOnDropHandle<()>, OpenError
     })))
 }
 
-/// Connections that only read a database of another service, which need not be there yet.
+/// Connections that only read a database of another service, which need not be there yet, and
+/// may be replaced by a backup: a connection would go on reading the file that is gone.
 pub fn file_readers(path: &Path, count: u32) -> SqlitePool {
+    let file = Replaced::new(path);
     SqlitePoolOptions::new()
         .max_connections(count)
         .acquire_timeout(ACQUIRE_TIMEOUT)
+        .before_acquire(move |_, connection| {
+            let opened = Instant::now().checked_sub(connection.age);
+            let is_current = opened.is_some_and(|opened| opened > file.since());
+            Box::pin(async move { Ok(is_current) })
+        })
         .connect_lazy_with(options(path).create_if_missing(false).read_only(true))
+}
+
+/// Notices when another file takes the place of one.
+struct Replaced {
+    path: PathBuf,
+    /// Which file it is, and since when at the latest.
+    seen: Mutex<(Option<(u64, u64)>, Instant)>,
+}
+
+impl Replaced {
+    fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), seen: Mutex::new((identity(path), Instant::now())) }
+    }
+
+    /// Since when it has been the file that it is now: what was opened before may be another.
+    fn since(&self) -> Instant {
+        let now = identity(&self.path);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.0 != now {
+            *seen = (now, Instant::now());
+        }
+        seen.1
+    }
+}
+
+/// Which file a path leads to: its device and inode; none if there is none.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
 /// Makes the database's folder and takes the lock that keeps other processes away.
@@ -116,7 +153,7 @@ pub fn file_readers(path: &Path, count: u32) -> SqlitePool {
 pub fn lock(path: &Path) -> Result<File, OpenError> {
     let failed = |source| OpenError::File { path: path.to_owned(), source };
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).map_err(failed)?;
+        fs::create_dir_all(folder).map_err(failed)?;
     }
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
@@ -125,5 +162,39 @@ pub fn lock(path: &Path) -> Result<File, OpenError> {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.to_owned() }),
         Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn make(path: &Path, number: i64) {
+        let mut connection = options(path).connect().await.unwrap();
+        sqlx::query("CREATE TABLE t (n)").execute(&mut connection).await.unwrap();
+        sqlx::query("INSERT INTO t (n) VALUES (?)")
+            .bind(number)
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        sqlx::Connection::close(connection).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_replaced_is_read_as_it_is_now() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, backup) = (folder.path().join("a.db"), folder.path().join("b.db"));
+        let readers = file_readers(&path, 2);
+        let read = async || {
+            let read = sqlx::query_scalar::<_, i64>("SELECT n FROM t").fetch_one(&readers);
+            read.await.ok()
+        };
+        assert_eq!(read().await, None, "there is none yet");
+        make(&path, 1).await;
+        assert_eq!(read().await, Some(1));
+        assert_eq!(read().await, Some(1));
+        make(&backup, 2).await;
+        fs::rename(&backup, &path).unwrap();
+        assert_eq!(read().await, Some(2));
     }
 }

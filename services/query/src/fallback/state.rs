@@ -91,6 +91,11 @@ impl State {
             return;
         };
         (self.failures, self.rest) = (0, None);
+        // An owner whose database was restored has another history: nobody will ever include
+        // where it was before.
+        if self.samples.back().is_some_and(|last| !heads.includes(&last.heads, &Source::ALL)) {
+            self.samples.clear();
+        }
         if self.samples.len() == MAX_SAMPLES {
             // The oldest tells for how long the view is behind.
             self.samples.pop_back();
@@ -200,6 +205,15 @@ mod tests {
         assert!(looks.look(Some(200), 100));
         assert!(!looks.look(Some(200), 200));
         assert!(looks.state.included(at(200)).is_some());
+    }
+
+    #[test]
+    fn what_an_owner_has_lost_is_not_waited_for() {
+        let mut looks = Looks::new();
+        assert!(!looks.look(Some(200), 100));
+        for _ in 0..20 {
+            assert!(!looks.look(Some(150), 150), "the view has all that there is");
+        }
     }
 
     #[test]
