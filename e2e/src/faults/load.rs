@@ -219,7 +219,7 @@ enum Outcome<T> {
     Done(T),
     /// It was refused for a reason that a retry does not change.
     Refused(Status),
-    /// Nobody knows, or needs to any more.
+    /// Nobody knows.
     GivenUp,
 }
 
@@ -280,34 +280,6 @@ impl Caller {
         M: Clone,
         F: Future<Output = Result<Response<T>, Status>>,
     {
-        self.until_answered_or(|| false, message, call).await
-    }
-
-    /// The same of a read that must include a write: what is lost with a source that was taken
-    /// back, nobody includes, and who waited for it would keep all others from going on.
-    async fn until_included<M, T, F>(
-        &self,
-        message: &M,
-        call: impl Fn(Request<M>) -> F,
-    ) -> Outcome<T>
-    where
-        M: Clone,
-        F: Future<Output = Result<Response<T>, Status>>,
-    {
-        let is_lost = || self.shared.takings.load(Ordering::Acquire) != self.takings;
-        self.until_answered_or(is_lost, message, call).await
-    }
-
-    async fn until_answered_or<M, T, F>(
-        &self,
-        is_pointless: impl Fn() -> bool,
-        message: &M,
-        call: impl Fn(Request<M>) -> F,
-    ) -> Outcome<T>
-    where
-        M: Clone,
-        F: Future<Output = Result<Response<T>, Status>>,
-    {
         self.shared.record.told().operations += 1;
         let (at, begun) = (SystemTime::now(), Instant::now());
         let is_over = || {
@@ -315,9 +287,6 @@ impl Caller {
             begun.elapsed() > OPERATION || stopped.is_some_and(|at| at.elapsed() > LAST)
         };
         while !is_over() {
-            if is_pointless() {
-                return Outcome::GivenUp;
-            }
             let (called, answered) = {
                 let _writing = self.shared.pause.read().await;
                 let mut request = Request::new(message.clone());

@@ -185,7 +185,7 @@ impl Caller {
             async move { comments.get_comment(request).await }
         };
         let id = &comment.comment_id;
-        match self.until_included(&request, call).await {
+        match self.until_answered(&request, call).await {
             Outcome::Done(answer) => {
                 let found = answer.comment.unwrap_or_default();
                 if found.revision < comment.revision {
@@ -210,7 +210,7 @@ impl Caller {
             let mut query = query.clone();
             async move { query.list_feed(request).await }
         };
-        if let Outcome::Done(answer) = self.until_included(&request, call).await {
+        if let Outcome::Done(answer) = self.until_answered(&request, call).await {
             let (wanted, got): (Position, Position) = (position.parse()?, answer.position.parse()?);
             if !got.includes(&wanted, &Source::ALL) {
                 self.shared.record.finding(format!("I6: asked for {wanted}, a read has {got}"));
