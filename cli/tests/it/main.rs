@@ -8,6 +8,7 @@ mod demo;
 mod import;
 mod people;
 mod program;
+mod readme;
 mod server;
 #[cfg(target_os = "linux")]
 mod signals;

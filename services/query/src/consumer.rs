@@ -255,7 +255,7 @@ impl Writer {
         let until = Instant::now() + MAX_HELD;
         for (batch, answer) in cut {
             if error.is_some() {
-                // It cannot be folded either: its consumer restarting from checkpoint.
+                // It cannot be folded either: its consumer restarts from its checkpoint.
                 answers.push(answer);
             } else {
                 self.held.insert(batch.source, Held { batch, answer, until });
